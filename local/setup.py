@@ -1,8 +1,8 @@
 """Sets up this checkout: `make setup`. Idempotent, and silent when there is nothing to do.
 
-Makes `.venv` (everything but the SAM CLI), `.venv-sam` (the SAM CLI: it and the local cloud pin different botocore
-releases) and fetches the Delta and S3A jars. Runs on the system's Python, so it uses the standard library alone and
-old syntax: its first job is to say clearly that a Python is too old.
+Makes `.venv` (everything but the SAM CLI), `.venv-sam` (the SAM CLI: it and the local cloud pin different
+botocore releases) and fetches the Delta and S3A jars. Runs on the system's Python, so it uses the standard
+library alone and old syntax: its first job is to say clearly that a Python is too old.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ def main():
 def check_python():
     if sys.version_info[:2] != (3, 11):
         fail(
-            "this is Python {}.{}, but Tidegate needs 3.11: PySpark 3.5 supports no newer one, and the cluster runs 3.11. "
-            "Install Python 3.11, or name it: make setup PYTHON=/path/to/python3.11".format(
+            "this is Python {}.{}, but Tidegate needs 3.11: PySpark 3.5 supports no newer one, and "
+            "the cluster runs 3.11. Install it, or name it: make setup PYTHON=/path/to/python3.11".format(
                 *sys.version_info[:2]
             )
         )
@@ -56,7 +56,7 @@ def check_room():
     free = shutil.disk_usage(ROOT).free
     if free < ROOM_BYTES:
         fail(
-            "{:.1f} GiB are free in {}, but the set-up needs {:.1f} GiB: make room, or clone elsewhere".format(
+            "{:.1f} GiB are free in {}, but the set-up needs {:.1f}: make room, or clone elsewhere".format(
                 free / 1024**3, ROOT, ROOM_BYTES / 1024**3
             )
         )

@@ -1,0 +1,151 @@
+"""The template as data: what holds for every resource of a kind."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+Resources = dict[str, dict[str, Any]]
+
+
+def of_type(resources: Resources, kind: str) -> Resources:
+    found = {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+    assert found, kind
+    return found
+
+
+def statements(resources: Resources) -> list[tuple[str, dict[str, Any]]]:
+    """Every policy statement of the template that allows something to a role, with its resource's name."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name, resource in resources.items():
+        for policy in resource.get("Properties", {}).get("Policies", []):
+            document = policy.get("PolicyDocument", policy)
+            found += [(name, statement) for statement in document["Statement"]]
+    return found
+
+
+def test_every_bucket_is_encrypted_private_owned_and_tls_only(resources: Resources) -> None:
+    policies = of_type(resources, "AWS::S3::BucketPolicy")
+    guarded = {policy["Bucket"]["Ref"]: policy["PolicyDocument"]["Statement"] for policy in policies.values()}
+    for name, bucket in of_type(resources, "AWS::S3::Bucket").items():
+        assert bucket["BucketEncryption"], name
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
+        assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}], name
+        tls_only = next(statement for statement in guarded[name] if statement["Sid"] == "TlsOnly")
+        assert tls_only["Effect"] == "Deny"
+        assert tls_only["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_what_holds_data_outlives_the_stack(resources: Resources) -> None:
+    for name in ("LandingBucket", "LakeBucket", "ControlBucket", "Ledger"):
+        assert resources[name]["DeletionPolicy"] == "Retain"
+        assert resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_landing_bucket_is_versioned_and_tells_eventbridge(resources: Resources) -> None:
+    bucket = resources["LandingBucket"]["Properties"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["NotificationConfiguration"]["EventBridgeConfiguration"] == {"EventBridgeEnabled": True}
+
+
+def test_every_queue_is_encrypted_tls_only_and_ends_where_things_are_kept(resources: Resources) -> None:
+    queues = of_type(resources, "AWS::SQS::Queue")
+    tls_only = resources["QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"][-1]
+    guarded = {resource["Fn::GetAtt"].split(".")[0] for resource in tls_only["Resource"]}
+    assert guarded == set(queues)
+    ends = {
+        queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"]
+        for queue in queues.values()
+        if "RedrivePolicy" in queue
+    }
+    for name, queue in queues.items():
+        assert queue["SqsManagedSseEnabled"] is True, name
+        assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600, name
+    watched = json.dumps(of_type(resources, "AWS::CloudWatch::Alarm"))
+    for end in [*ends, "UndeliveredEventsQueue.Arn"]:
+        assert f"{end.removesuffix('.Arn')}.QueueName" in watched, f"nobody would see what ends in {end}"
+
+
+def test_the_queue_waits_six_times_its_readers_timeout(
+    resources: Resources, template: dict[str, Any]
+) -> None:
+    timeout_s = template["Globals"]["Function"]["Timeout"]
+    assert resources["ArrivalsQueue"]["Properties"]["VisibilityTimeout"] == 6 * timeout_s
+
+
+def test_every_function_is_named_after_what_it_does_and_keeps_its_logs_for_a_while(
+    resources: Resources,
+) -> None:
+    log_groups = of_type(resources, "AWS::Logs::LogGroup")
+    assert all("RetentionInDays" in group for group in log_groups.values())
+    for name, function in of_type(resources, "AWS::Serverless::Function").items():
+        module = function["Handler"].removesuffix(".handler")
+        assert function["CodeUri"] == f"functions/{module}/"
+        assert name == "".join(word.title() for word in module.split("_")) + "Function"
+        assert function["LoggingConfig"]["LogGroup"]["Ref"] in log_groups
+        assert function["AutoPublishAliasAllProperties"] is True, "a new layer must make a new version"
+        assert len(function["Description"]) > 30
+
+
+def test_the_machine_calls_versions_of_functions(resources: Resources) -> None:
+    given = resources["RunStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    assert {name: value["Ref"] for name, value in given.items() if name.endswith("Function")} == {
+        "PlanRunFunction": "PlanRunFunction.Version",
+        "SettleRunFunction": "SettleRunFunction.Version",
+    }
+
+
+def test_functions_run_on_graviton(template: dict[str, Any]) -> None:
+    assert template["Globals"]["Function"]["Architectures"] == ["arm64"]
+
+
+def test_every_statement_says_in_its_name_what_it_is_for(resources: Resources) -> None:
+    for name, statement in statements(resources):
+        if name != "ClusterServiceRole":
+            assert re.fullmatch(r"[A-Z][A-Za-z]{3,}", statement["Sid"]), (name, statement)
+        for action in statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]:
+            assert "*" not in action, f"{name} allows {action}"
+
+
+def test_a_star_resource_is_explained_where_it_stands(template_text: str) -> None:
+    lines = template_text.splitlines()
+    stars = [number for number, line in enumerate(lines) if re.search(r'Resource: "\*"', line)]
+    assert stars
+    for number in stars:
+        start = max(back for back in range(number) if "- Sid:" in lines[back])
+        statement = "\n".join(lines[start:number])
+        assert "no resource-level permissions" in statement, f"line {number + 1}: {statement}"
+
+
+def test_every_parameter_explains_itself_and_has_a_default(template: dict[str, Any]) -> None:
+    for name, parameter in template["Parameters"].items():
+        assert len(parameter["Description"]) > 30, name
+        assert "Default" in parameter, name
+        constraints = {"AllowedPattern", "AllowedValues", "MinValue"}
+        assert constraints & set(parameter), f"{name}: anything goes"
+
+
+def test_every_alarm_says_what_to_do_and_reaches_somebody(resources: Resources) -> None:
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        assert len(alarm["AlarmDescription"]) > 40, name
+        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
+        assert "TreatMissingData" in alarm, name
+
+
+def test_the_stack_says_where_its_parts_are(template: dict[str, Any]) -> None:
+    assert {"LandingBucket", "LakeBucket", "ControlBucket", "LedgerTable", "StateMachineArn"} <= set(
+        template["Outputs"]
+    )
+
+
+@pytest.mark.parametrize("attribute", ["pk", "sk", "pending_pk", "pending_sk"])
+def test_the_ledger_is_encrypted_recoverable_and_has_a_sparse_index(
+    attribute: str, resources: Resources
+) -> None:
+    ledger = resources["Ledger"]["Properties"]
+    assert ledger["SSESpecification"] == {"SSEEnabled": True}
+    assert ledger["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert ledger["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    keys = [*ledger["KeySchema"], *ledger["GlobalSecondaryIndexes"][0]["KeySchema"]]
+    assert attribute in {key["AttributeName"] for key in keys}
