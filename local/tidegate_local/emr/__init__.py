@@ -1,0 +1,39 @@
+"""Gap: ministack's EMR is a stub whose steps complete at once and run nothing.
+
+Here clusters have a life: they start, bootstrap, run or wait, and terminate, at a scaled pace; steps are
+real `spark-submit` processes; the step concurrency, idle policies, fleets and EventBridge events are
+there; capacity, bootstrap, step and node faults come on demand (`faults.py`).
+"""
+
+from __future__ import annotations
+
+import atexit
+
+from tidegate_local.emr.engine import Engine
+from tidegate_local.emr.handlers import Handlers, as_http
+from tidegate_local.settings import Settings, current
+
+
+def install(settings: Settings | None = None) -> Engine:
+    """Put this EMR in the place of ministack's; its threads start at once."""
+    from ministack.core.responses import get_account_id, get_region  # noqa: PLC0415 - reads its environment
+    from ministack.services import emr as stub  # noqa: PLC0415
+
+    engine = Engine(settings or current())
+
+    def arn_of(cluster_id: str) -> str:
+        return f"arn:aws:elasticmapreduce:{get_region()}:{get_account_id()}:cluster/{cluster_id}"
+
+    operations = {name: as_http(operation) for name, operation in Handlers(engine, arn_of).table().items()}
+    # What the stub did on its own records would now be a lie; only the account's setting stays.
+    kept = {
+        name: handler
+        for name, handler in stub._HANDLERS.items()
+        if name.endswith("BlockPublicAccessConfiguration")
+    }
+    stub._HANDLERS.clear()
+    stub._HANDLERS.update(kept, **operations)
+    stub.reset = engine.reset
+    engine.start()
+    atexit.register(engine.stop)
+    return engine

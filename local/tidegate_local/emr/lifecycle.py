@@ -1,0 +1,340 @@
+"""How clusters and steps go from state to state. Pure: the time and the planned faults come in, the
+model is changed in place, and what is to be done outside comes back as effects.
+
+The engine (`engine.py`) calls :func:`advance` whenever something may have changed and carries the
+effects out in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tidegate_local.emr import faults as fault_kinds
+from tidegate_local.emr.faults import Faults
+from tidegate_local.emr.model import (
+    ACTIVE_STEP,
+    GOING_UP,
+    OVER,
+    UP,
+    Cluster,
+    ClusterState,
+    Fleet,
+    Reason,
+    Step,
+    StepState,
+)
+from tidegate_local.settings import Settings
+
+REAL_STARTING_S = 240.0
+REAL_BOOTSTRAPPING_S = 60.0
+REAL_TERMINATING_S = 60.0
+REAL_RESIZING_S = 180.0
+
+
+@dataclass(frozen=True)
+class Waits:
+    """EMR's waits as the local cloud's clock has them, in seconds."""
+
+    starting_s: float
+    bootstrapping_s: float
+    terminating_s: float
+    resizing_s: float
+    scale: float
+    idle_floor_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Waits:
+        return cls(
+            settings.wait_s(REAL_STARTING_S),
+            settings.wait_s(REAL_BOOTSTRAPPING_S),
+            settings.wait_s(REAL_TERMINATING_S),
+            settings.wait_s(REAL_RESIZING_S),
+            settings.wait_scale,
+            settings.idle_floor_s,
+        )
+
+    def idle_s(self, idle_timeout_s: float) -> float:
+        """Never below the floor: a laptop's Lambdas take real seconds between two steps."""
+        return max(self.idle_floor_s, idle_timeout_s * self.scale)
+
+
+@dataclass(frozen=True)
+class StartStep:
+    """Start the step's process; kill it `dies_after_s` seconds later, if given."""
+
+    step_id: str
+    dies_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class KillStep:
+    """End the step's process group."""
+
+    step_id: str
+
+
+@dataclass(frozen=True)
+class ClusterChanged:
+    """Tell EventBridge. The state is copied: by the time of telling there may be a newer one."""
+
+    state: ClusterState
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class StepChanged:
+    """Tell EventBridge."""
+
+    step_id: str
+    state: StepState
+
+
+Effect = StartStep | KillStep | ClusterChanged | StepChanged
+
+
+def advance(cluster: Cluster, now_s: float, waits: Waits, faults: Faults, *, busy: bool) -> list[Effect]:
+    """All transitions that are due. `busy`: a process of one of the cluster's steps still runs."""
+    effects: list[Effect] = []
+    while True:
+        before = cluster.state
+        _finish_resizes(cluster, now_s)
+        if cluster.state is ClusterState.STARTING:
+            effects += _from_starting(cluster, now_s, waits, faults)
+        elif cluster.state is ClusterState.BOOTSTRAPPING:
+            effects += _from_bootstrapping(cluster, now_s, waits, faults)
+        elif cluster.state in UP:
+            effects += _while_up(cluster, now_s, waits, faults)
+        elif cluster.state is ClusterState.TERMINATING:
+            effects += _from_terminating(cluster, now_s, waits, busy=busy)
+        if cluster.state is before:
+            return effects
+
+
+def next_wake_s(cluster: Cluster, waits: Waits) -> float | None:
+    """When, in epoch seconds, time alone will change something; None if it never will."""
+    due = [fleet.resized_s for fleet in cluster.fleets if fleet.resized_s is not None]
+    duration = {
+        ClusterState.STARTING: waits.starting_s,
+        ClusterState.BOOTSTRAPPING: waits.bootstrapping_s,
+        ClusterState.TERMINATING: waits.terminating_s,
+    }.get(cluster.state)
+    if duration is not None:
+        due.append(cluster.state_since_s + duration)
+    if (
+        cluster.state is ClusterState.WAITING
+        and cluster.auto_termination
+        and cluster.idle_since_s is not None
+    ):
+        due.append(cluster.idle_since_s + waits.idle_s(cluster.auto_termination["IdleTimeout"]))
+    return min(due, default=None)
+
+
+def terminate(
+    cluster: Cluster,
+    now_s: float,
+    reason: Reason,
+    *,
+    with_errors: bool = False,
+    error: dict[str, object] | None = None,
+) -> list[Effect]:
+    """Begin the end: pending steps are cancelled, running ones killed. Nothing if it is over anyway."""
+    if cluster.state in OVER or cluster.state is ClusterState.TERMINATING:
+        return []
+    cluster.ends_with_errors = with_errors
+    if error:
+        cluster.errors.append(dict(error))
+    effects = _enter(cluster, ClusterState.TERMINATING, now_s, reason)
+    for fleet in cluster.fleets:
+        fleet.state, fleet.resized_s = "TERMINATING", None
+    for step in cluster.steps:
+        if step.state is StepState.PENDING:
+            step.reason = Reason("NONE", "Job terminated")
+            effects += _end_step(step, StepState.CANCELLED, now_s)
+        elif step.state in ACTIVE_STEP:
+            effects.append(KillStep(step.id))
+    return effects
+
+
+def step_ended(cluster: Cluster, step: Step, exit_code: int, now_s: float) -> list[Effect]:
+    """A step's process has ended."""
+    if step.state not in ACTIVE_STEP:
+        return []
+    if step.state is StepState.CANCEL_PENDING:
+        return _end_step(step, StepState.CANCELLED, now_s)
+    if cluster.state is ClusterState.TERMINATING or cluster.state in OVER:
+        step.reason = Reason("NONE", "Job terminated")
+        return _end_step(step, StepState.INTERRUPTED, now_s)
+    if exit_code == 0:
+        return _end_step(step, StepState.COMPLETED, now_s)
+    step.failure = _failure_details(cluster, step, exit_code)
+    effects = _end_step(step, StepState.FAILED, now_s)
+    if step.action_on_failure in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW"):
+        effects += terminate(
+            cluster, now_s, Reason("STEP_FAILURE", "Shut down as step failed"), with_errors=True
+        )
+    elif step.action_on_failure == "CANCEL_AND_WAIT":
+        for waiting in cluster.steps:
+            if waiting.state is StepState.PENDING:
+                waiting.reason = Reason("NONE", "Job terminated")
+                effects += _end_step(waiting, StepState.CANCELLED, now_s)
+    return effects
+
+
+def cancel_step(step: Step, now_s: float) -> tuple[str, str, list[Effect]]:
+    """CancelSteps for one step: the API's status, its reason, and what follows."""
+    if step.state is StepState.PENDING:
+        return "SUBMITTED", "", _end_step(step, StepState.CANCELLED, now_s)
+    if step.state is StepState.RUNNING:
+        step.state = StepState.CANCEL_PENDING
+        return "SUBMITTED", "", [StepChanged(step.id, step.state), KillStep(step.id)]
+    if step.state is StepState.CANCEL_PENDING:
+        return "SUBMITTED", "", []
+    return "FAILED", f"Cannot cancel step {step.id}: it is in state {step.state.value}.", []
+
+
+def _from_starting(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
+    if now_s < cluster.state_since_s + waits.starting_s:
+        return []
+    if faults.strike(fault_kinds.NO_CAPACITY, cluster=cluster.name):
+        return terminate(cluster, now_s, *_no_capacity(cluster), with_errors=True, error=_CAPACITY_ERROR)
+    for fleet in cluster.fleets:
+        fleet.state = "BOOTSTRAPPING"
+        fleet.provisioned_on_demand, fleet.provisioned_spot = fleet.on_demand, fleet.spot
+    return _enter(
+        cluster,
+        ClusterState.BOOTSTRAPPING,
+        cluster.state_since_s + waits.starting_s,
+        Reason(message="Running bootstrap actions"),
+    )
+
+
+def _from_bootstrapping(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
+    if now_s < cluster.state_since_s + waits.bootstrapping_s:
+        return []
+    if faults.strike(fault_kinds.BOOTSTRAP_FAILURE, cluster=cluster.name):
+        reason = Reason(
+            "BOOTSTRAP_FAILURE",
+            "On the master instance (i-0), bootstrap action 1 returned a non-zero return code",
+        )
+        return terminate(cluster, now_s, reason, with_errors=True)
+    cluster.ready_s = now_s
+    for fleet in cluster.fleets:
+        fleet.state, fleet.ready_s = "RUNNING", now_s
+    if any(step.state is StepState.PENDING for step in cluster.steps):
+        return _enter(cluster, ClusterState.RUNNING, now_s, Reason(message="Running step"))
+    return _wait(cluster, now_s, Reason(message="Cluster ready to run steps."))
+
+
+def _while_up(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
+    if faults.strike(fault_kinds.LOST_NODES, cluster=cluster.name):
+        reason = Reason(
+            "INSTANCE_FAILURE", "All slaves in the job flow were terminated due to Spot interruptions"
+        )
+        return terminate(cluster, now_s, reason, with_errors=True)
+    effects: list[Effect] = []
+    in_work = sum(1 for step in cluster.steps if step.state in (StepState.RUNNING, StepState.CANCEL_PENDING))
+    for step in cluster.steps:
+        if step.state is StepState.PENDING and in_work < cluster.concurrency:
+            in_work += 1
+            step.state, step.started_s = StepState.RUNNING, now_s
+            death = faults.strike(fault_kinds.STEP_DEATH, cluster=cluster.name, step=step.name)
+            dies_after_s = float(death.get("after_s", 0)) if death else None
+            effects += [StepChanged(step.id, step.state), StartStep(step.id, dies_after_s)]
+    if in_work:
+        if cluster.state is ClusterState.WAITING:
+            effects = _enter(cluster, ClusterState.RUNNING, now_s, Reason(message="Running step")) + effects
+        return effects
+    if not cluster.keep_alive:
+        return effects + terminate(cluster, now_s, Reason("ALL_STEPS_COMPLETED", "Steps completed"))
+    if cluster.state is ClusterState.RUNNING:
+        return effects + _wait(cluster, now_s, Reason(message="Cluster ready after last step completed."))
+    return effects + _end_if_idle(cluster, now_s, waits)
+
+
+def _end_if_idle(cluster: Cluster, now_s: float, waits: Waits) -> list[Effect]:
+    if cluster.auto_termination is None or cluster.idle_since_s is None or cluster.termination_protected:
+        return []
+    if now_s < cluster.idle_since_s + waits.idle_s(cluster.auto_termination["IdleTimeout"]):
+        return []
+    return terminate(
+        cluster, now_s, Reason("ALL_STEPS_COMPLETED", "Terminated by the auto-termination policy")
+    )
+
+
+def _from_terminating(cluster: Cluster, now_s: float, waits: Waits, *, busy: bool) -> list[Effect]:
+    # TERMINATED is Tidegate's proof that no driver is left, so it waits for the last process.
+    if busy or now_s < cluster.state_since_s + waits.terminating_s:
+        return []
+    effects: list[Effect] = []
+    for step in cluster.steps:
+        if step.state in ACTIVE_STEP:
+            effects += _end_step(step, StepState.INTERRUPTED, now_s)
+    for fleet in cluster.fleets:
+        fleet.state, fleet.ended_s = "TERMINATED", now_s
+        fleet.provisioned_on_demand = fleet.provisioned_spot = 0
+        fleet.reason = Reason("CLUSTER_TERMINATED", "Cluster was terminated")
+    cluster.ended_s = now_s
+    end = ClusterState.TERMINATED_WITH_ERRORS if cluster.ends_with_errors else ClusterState.TERMINATED
+    return effects + _enter(cluster, end, now_s, cluster.reason)
+
+
+def _wait(cluster: Cluster, now_s: float, reason: Reason) -> list[Effect]:
+    cluster.idle_since_s = now_s
+    return _enter(cluster, ClusterState.WAITING, now_s, reason)
+
+
+def _enter(cluster: Cluster, state: ClusterState, now_s: float, reason: Reason) -> list[Effect]:
+    cluster.state, cluster.state_since_s, cluster.reason = state, now_s, reason
+    return [ClusterChanged(state, reason)]
+
+
+def _end_step(step: Step, state: StepState, now_s: float) -> list[Effect]:
+    step.state, step.ended_s = state, now_s
+    return [StepChanged(step.id, state)]
+
+
+def _finish_resizes(cluster: Cluster, now_s: float) -> None:
+    for fleet in cluster.fleets:
+        if fleet.resized_s is not None and now_s >= fleet.resized_s:
+            fleet.state, fleet.resized_s = "RUNNING", None
+            fleet.provisioned_on_demand, fleet.provisioned_spot = fleet.on_demand, fleet.spot
+
+
+def resize(cluster: Cluster, fleet: Fleet, on_demand: int | None, spot: int | None, at_s: float) -> None:
+    """ModifyInstanceFleet: new targets at once, new capacity when the resize is through at `at_s`."""
+    if on_demand is not None:
+        fleet.config["TargetOnDemandCapacity"] = on_demand
+    if spot is not None:
+        fleet.config["TargetSpotCapacity"] = spot
+    if cluster.state not in GOING_UP:
+        fleet.state, fleet.resized_s = "RESIZING", at_s
+
+
+def _failure_details(cluster: Cluster, step: Step, exit_code: int) -> dict[str, object]:
+    details: dict[str, object] = {
+        "Reason": "Unknown Error.",
+        "Message": f"Command exited with return code {exit_code}",
+    }
+    if cluster.log_uri:
+        details["LogFile"] = f"{cluster.log_uri.rstrip('/')}/{cluster.id}/steps/{step.id}/stderr.gz"
+    return details
+
+
+_CAPACITY_ERROR: dict[str, object] = {
+    "ErrorCode": "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ",
+    "ErrorMessage": "Amazon EC2 has insufficient capacity in the Availability Zone for the instance types.",
+    "ErrorData": [],
+}
+
+
+def _no_capacity(cluster: Cluster) -> tuple[Reason]:
+    types = sorted(
+        {config["InstanceType"] for fleet in cluster.fleets for config in fleet.config["InstanceTypeConfigs"]}
+    )
+    return (
+        Reason(
+            "INTERNAL_ERROR",
+            "Amazon EC2 has insufficient capacity for the requested instance types "
+            f"[{', '.join(types)}]: there is not enough Spot or On-Demand capacity to launch the cluster.",
+        ),
+    )

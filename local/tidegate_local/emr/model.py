@@ -1,0 +1,283 @@
+"""What a cluster and a step are, and how the API shows them. No I/O, no clock."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+_ALPHABET = string.ascii_uppercase + string.digits
+
+
+class ClusterState(StrEnum):
+    """As in the EMR API."""
+
+    STARTING = "STARTING"
+    BOOTSTRAPPING = "BOOTSTRAPPING"
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    TERMINATING = "TERMINATING"
+    TERMINATED = "TERMINATED"
+    TERMINATED_WITH_ERRORS = "TERMINATED_WITH_ERRORS"
+
+
+class StepState(StrEnum):
+    """As in the EMR API."""
+
+    PENDING = "PENDING"
+    CANCEL_PENDING = "CANCEL_PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+
+
+UP = frozenset({ClusterState.RUNNING, ClusterState.WAITING})
+GOING_UP = frozenset({ClusterState.STARTING, ClusterState.BOOTSTRAPPING})
+OVER = frozenset({ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS})
+ACTIVE_STEP = frozenset({StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING})
+"""What counts towards the limit of 256."""
+
+
+def new_id(prefix: str) -> str:
+    """`j-`, `s-`, `if-` or `ci-` and thirteen random letters and digits, as EMR's."""
+    return f"{prefix}-" + "".join(secrets.choice(_ALPHABET) for _ in range(13))
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A `StateChangeReason`."""
+
+    code: str = ""
+    message: str = ""
+
+    def as_json(self) -> Json:
+        return {
+            **({"Code": self.code} if self.code else {}),
+            **({"Message": self.message} if self.message else {}),
+        }
+
+
+@dataclass
+class Step:
+    """One step. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    jar: str
+    args: list[str]
+    action_on_failure: str
+    created_s: float
+    main_class: str = ""
+    properties: dict[str, str] = field(default_factory=dict)
+    state: StepState = StepState.PENDING
+    reason: Reason = Reason()
+    failure: Json | None = None
+    started_s: float | None = None
+    ended_s: float | None = None
+
+    def as_json(self) -> Json:
+        """The API's `Step`."""
+        status: Json = {
+            "State": self.state.value,
+            "StateChangeReason": self.reason.as_json(),
+            "Timeline": _timeline(
+                CreationDateTime=self.created_s, StartDateTime=self.started_s, EndDateTime=self.ended_s
+            ),
+        }
+        if self.failure:
+            status["FailureDetails"] = self.failure
+        config: Json = {"Jar": self.jar, "Properties": self.properties, "Args": self.args}
+        if self.main_class:
+            config["MainClass"] = self.main_class
+        return {
+            "Id": self.id,
+            "Name": self.name,
+            "Config": config,
+            "ActionOnFailure": self.action_on_failure,
+            "Status": status,
+        }
+
+
+@dataclass
+class Fleet:
+    """One instance fleet."""
+
+    id: str
+    config: Json
+    created_s: float
+    state: str = "PROVISIONING"
+    reason: Reason = Reason()
+    provisioned_on_demand: int = 0
+    provisioned_spot: int = 0
+    resized_s: float | None = None
+    """When a running resize will be through."""
+    ready_s: float | None = None
+    ended_s: float | None = None
+
+    @property
+    def type(self) -> str:
+        return str(self.config["InstanceFleetType"])
+
+    @property
+    def on_demand(self) -> int:
+        return int(self.config.get("TargetOnDemandCapacity") or 0)
+
+    @property
+    def spot(self) -> int:
+        return int(self.config.get("TargetSpotCapacity") or 0)
+
+    def as_json(self) -> Json:
+        """The API's `InstanceFleet`."""
+        specifications = [
+            {
+                "EbsBlockDevices": [],
+                "WeightedCapacity": 1,
+                **{key: value for key, value in config.items() if key != "EbsConfiguration"},
+            }
+            for config in self.config.get("InstanceTypeConfigs", [])
+        ]
+        shown = {
+            "Id": self.id,
+            "Name": self.config.get("Name", ""),
+            "Status": {
+                "State": self.state,
+                "StateChangeReason": self.reason.as_json(),
+                "Timeline": _timeline(
+                    CreationDateTime=self.created_s, ReadyDateTime=self.ready_s, EndDateTime=self.ended_s
+                ),
+            },
+            "InstanceFleetType": self.type,
+            "TargetOnDemandCapacity": self.on_demand,
+            "TargetSpotCapacity": self.spot,
+            "ProvisionedOnDemandCapacity": self.provisioned_on_demand,
+            "ProvisionedSpotCapacity": self.provisioned_spot,
+            "InstanceTypeSpecifications": specifications,
+        }
+        for key in ("LaunchSpecifications", "ResizeSpecifications", "Context"):
+            if key in self.config:
+                shown[key] = self.config[key]
+        return shown
+
+
+@dataclass
+class Cluster:
+    """One cluster. `request` is the RunJobFlow that made it."""
+
+    id: str
+    arn: str
+    request: Json
+    created_s: float
+    state_since_s: float
+    fleets: list[Fleet]
+    steps: list[Step] = field(default_factory=list)
+    state: ClusterState = ClusterState.STARTING
+    reason: Reason = Reason()
+    errors: list[Json] = field(default_factory=list)
+    ready_s: float | None = None
+    ended_s: float | None = None
+    idle_since_s: float | None = None
+    ends_with_errors: bool = False
+    termination_protected: bool = False
+    concurrency: int = 1
+    tags: dict[str, str] = field(default_factory=dict)
+    managed_scaling: Json | None = None
+    auto_termination: Json | None = None
+    visible_to_all: bool = True
+
+    @property
+    def name(self) -> str:
+        return str(self.request["Name"])
+
+    @property
+    def keep_alive(self) -> bool:
+        return bool(self.request["Instances"].get("KeepJobFlowAliveWhenNoSteps", False))
+
+    @property
+    def log_uri(self) -> str | None:
+        return self.request.get("LogUri")
+
+    def step(self, step_id: str) -> Step | None:
+        return next((step for step in self.steps if step.id == step_id), None)
+
+    def status_as_json(self) -> Json:
+        status: Json = {
+            "State": self.state.value,
+            "StateChangeReason": self.reason.as_json(),
+            "Timeline": _timeline(
+                CreationDateTime=self.created_s, ReadyDateTime=self.ready_s, EndDateTime=self.ended_s
+            ),
+        }
+        if self.errors:
+            status["ErrorDetails"] = self.errors
+        return status
+
+    def summary_as_json(self) -> Json:
+        """The API's `ClusterSummary`."""
+        return {
+            "Id": self.id,
+            "Name": self.name,
+            "Status": self.status_as_json(),
+            "NormalizedInstanceHours": 0,
+            "ClusterArn": self.arn,
+        }
+
+    def as_json(self) -> Json:
+        """The API's `Cluster`."""
+        instances = self.request["Instances"]
+        subnets = instances.get("Ec2SubnetIds") or [
+            subnet for subnet in [instances.get("Ec2SubnetId")] if subnet
+        ]
+        attributes: Json = {
+            "RequestedEc2SubnetIds": subnets,
+            "RequestedEc2AvailabilityZones": [],
+            "IamInstanceProfile": self.request.get("JobFlowRole", ""),
+            **({"Ec2SubnetId": subnets[0]} if subnets else {}),
+        }
+        for key in (
+            "Ec2KeyName",
+            "EmrManagedMasterSecurityGroup",
+            "EmrManagedSlaveSecurityGroup",
+            "ServiceAccessSecurityGroup",
+            "AdditionalMasterSecurityGroups",
+            "AdditionalSlaveSecurityGroups",
+        ):
+            if instances.get(key):
+                attributes[key] = instances[key]
+        shown: Json = {
+            **self.summary_as_json(),
+            "Ec2InstanceAttributes": attributes,
+            "InstanceCollectionType": "INSTANCE_FLEET",
+            "ReleaseLabel": self.request["ReleaseLabel"],
+            "AutoTerminate": not self.keep_alive,
+            "TerminationProtected": self.termination_protected,
+            "VisibleToAllUsers": self.visible_to_all,
+            "Applications": self.request.get("Applications", []),
+            "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
+            "ServiceRole": self.request["ServiceRole"],
+            "Configurations": self.request.get("Configurations", []),
+            "ScaleDownBehavior": self.request.get("ScaleDownBehavior", "TERMINATE_AT_TASK_COMPLETION"),
+            "StepConcurrencyLevel": self.concurrency,
+        }
+        if self.state not in GOING_UP:
+            shown["MasterPublicDnsName"] = "localhost"
+        for key in (
+            "LogUri",
+            "LogEncryptionKmsKeyId",
+            "SecurityConfiguration",
+            "CustomAmiId",
+            "EbsRootVolumeSize",
+            "OSReleaseLabel",
+            "PlacementGroupConfigs",
+        ):
+            if self.request.get(key):
+                shown["PlacementGroups" if key == "PlacementGroupConfigs" else key] = self.request[key]
+        return shown
+
+
+def _timeline(**times: float | None) -> Json:
+    return {name: round(time_s, 3) for name, time_s in times.items() if time_s is not None}
