@@ -88,6 +88,14 @@ def test_every_function_is_named_after_what_it_does_and_keeps_its_logs_for_a_whi
         assert len(function["Description"]) > 30
 
 
+def test_a_new_layer_makes_new_versions_of_its_functions(resources: Resources) -> None:
+    for name, layer in of_type(resources, "AWS::Serverless::LayerVersion").items():
+        assert layer["PublishLambdaVersion"] is True, name
+        assert layer["RetentionPolicy"] == "Retain", (
+            f"{name}: a version of a function still needs the old one"
+        )
+
+
 def test_the_machine_calls_versions_of_functions(resources: Resources) -> None:
     given = resources["RunStateMachine"]["Properties"]["DefinitionSubstitutions"]
     assert {name: value["Ref"] for name, value in given.items() if name.endswith("Function")} == {
