@@ -1,0 +1,52 @@
+"""The `tidegate` command: puts the verbs together, and turns whatever goes wrong into one clear line.
+
+Nothing heavy is imported here: boto3, DuckDB and delta-rs cost seconds, and `--help` needs none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from tidegate_cli.exit_codes import ExitCode
+from tidegate_cli.output import CliError, complain
+from tidegate_cli.verbs import tables
+
+app = typer.Typer(
+    name="tidegate",
+    help="Files land in S3; Tidegate merges them into Delta tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(tables.app, name="tables")
+
+
+def main() -> None:
+    """Run the command line; the exit code is one of :class:`ExitCode`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        app(arguments, prog_name="tidegate")
+    except SystemExit as ending:  # how typer returns, also after a usage error, which it has shown by then
+        return ending.code if isinstance(ending.code, int) else ExitCode.OK
+    except CliError as error:
+        complain(f"Error: {error}")
+        return error.code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # the last line of defence: one line, and how to see more
+        if os.environ.get("TIDEGATE_DEBUG"):
+            raise
+        complain(
+            f"Error: {type(error).__name__}: {error}\n"
+            "This is a fault of tidegate itself: please report it with what TIDEGATE_DEBUG=1 shows."
+        )
+        return ExitCode.FAILED
+    return ExitCode.OK
