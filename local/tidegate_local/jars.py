@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -99,6 +99,10 @@ class WrongJar(JarsUnavailable):
     """A jar came whose sha256 is not the pinned one. It has been deleted."""
 
 
+Resolve = Callable[[Sequence[Jar], Path, Path, Callable[[str], None]], str]
+"""Brings jars into a folder: (wanted, work folder, target folder, say) to words about what failed."""
+
+
 def missing(jars_dir: Path) -> list[Jar]:
     """The jars that are absent from `jars_dir` or aren't what they should be."""
     return [jar for jar in JARS if not _is_intact(jars_dir / jar.file_name, jar)]
@@ -109,7 +113,12 @@ def absent(jars_dir: Path) -> list[Jar]:
     return [jar for jar in JARS if not (jars_dir / jar.file_name).is_file()]
 
 
-def fetch(jars_dir: Path, cache_dir: Path, say: Callable[[str], None] = lambda _line: None) -> list[Jar]:
+def fetch(
+    jars_dir: Path,
+    cache_dir: Path,
+    say: Callable[[str], None] = lambda _line: None,
+    resolve: Resolve | None = None,
+) -> list[Jar]:
     """Bring what is missing into `jars_dir`; returns what was brought. Raises :class:`JarsUnavailable`.
 
     Ivy's own folders, its idea of a home directory and the trust store all stay below `cache_dir`.
@@ -123,15 +132,24 @@ def fetch(jars_dir: Path, cache_dir: Path, say: Callable[[str], None] = lambda _
     fetched_dir = ivy_dir / "fetched"
     shutil.rmtree(fetched_dir, ignore_errors=True)
     fetched_dir.mkdir(parents=True)
-    _resolve(wanted, ivy_dir, fetched_dir, jars_dir, say)
+    trouble = (resolve or resolve_with_ivy)(wanted, ivy_dir, fetched_dir, say)
+    unfetched = [jar.file_name for jar in wanted if not (fetched_dir / jar.file_name).is_file()]
+    if unfetched:
+        raise JarsUnavailable(
+            f"Could not fetch {', '.join(unfetched)} from Maven Central in {_ATTEMPTS} attempts. "
+            "Ivy's last words:\n" + "\n".join("  " + line for line in trouble.splitlines()[-8:]) + "\n"
+            "Check the network and the proxy settings and run the command again. Offline: copy these files "
+            f"from a machine that has them into {jars_dir}; their sha256 is checked."
+        )
     for jar in wanted:
         _accept(fetched_dir / jar.file_name, jars_dir / jar.file_name, jar, ivy_dir)
     return wanted
 
 
-def _resolve(
-    wanted: list[Jar], ivy_dir: Path, fetched_dir: Path, jars_dir: Path, say: Callable[[str], None]
-) -> None:
+def resolve_with_ivy(
+    wanted: Sequence[Jar], ivy_dir: Path, fetched_dir: Path, say: Callable[[str], None]
+) -> str:
+    """Have Ivy bring `wanted` into `fetched_dir`, in some attempts. Returns its words, if any failed."""
     command = ivy_command(
         java_home=java.find_java_home(os.environ),
         ivy_jar=spark_home.ivy_jar(),
@@ -140,6 +158,7 @@ def _resolve(
         wanted=wanted,
         trust_store=write_trust_store(ivy_dir / "trust.p12"),
     )
+    trouble = ""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             done = subprocess.run(
@@ -148,22 +167,22 @@ def _resolve(
             trouble = (done.stdout + done.stderr).strip()
         except subprocess.TimeoutExpired:
             trouble = f"no answer within {_TIMEOUT_S} seconds"
-        absent = [jar.file_name for jar in wanted if not (fetched_dir / jar.file_name).is_file()]
-        if not absent:
-            return
+        if all((fetched_dir / jar.file_name).is_file() for jar in wanted):
+            return ""
         if attempt < _ATTEMPTS:
-            say(f"Attempt {attempt} of {_ATTEMPTS} did not bring {', '.join(absent)}; trying again.")
+            say(f"Attempt {attempt} of {_ATTEMPTS} did not bring every jar; trying again.")
             time.sleep(2**attempt)
-    raise JarsUnavailable(
-        f"Could not fetch {', '.join(absent)} from Maven Central in {_ATTEMPTS} attempts. Ivy's last words:\n"
-        + "\n".join("  " + line for line in trouble.splitlines()[-8:])
-        + "\nCheck the network and the proxy settings and run the command again. Offline: copy these files "
-        f"from a machine that has them into {jars_dir}; their sha256 is checked."
-    )
+    return trouble
 
 
 def ivy_command(
-    *, java_home: Path, ivy_jar: Path, ivy_dir: Path, fetched_dir: Path, wanted: list[Jar], trust_store: Path
+    *,
+    java_home: Path,
+    ivy_jar: Path,
+    ivy_dir: Path,
+    fetched_dir: Path,
+    wanted: Sequence[Jar],
+    trust_store: Path,
 ) -> list[str]:
     """The command line that resolves `wanted` into `fetched_dir`; writes the two XML files that it names."""
     ivy_dir.mkdir(parents=True, exist_ok=True)

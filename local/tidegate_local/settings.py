@@ -26,6 +26,9 @@ class Settings:
 
     state_dir: Path
     """`.tidegate` below the checkout, or `$TIDEGATE_HOME`."""
+    keep_dir: Path
+    """Holds `jars/` and `cache/`: the state folder, or `$TIDEGATE_CACHE_HOME`, so that several local
+    clouds (a test's, say) share what is dear to make."""
     port: int
     wait_scale: float
     """Real seconds of a wait in AWS, times this, = seconds that the local cloud waits."""
@@ -45,12 +48,12 @@ class Settings:
     @property
     def jars_dir(self) -> Path:
         """Six jars, kept when the local cloud goes down."""
-        return self.state_dir / "jars"
+        return self.keep_dir / "jars"
 
     @property
     def cache_dir(self) -> Path:
         """What is cheap to make again but worth keeping: Ivy's folder, the JVM's class archive."""
-        return self.state_dir / "cache"
+        return self.keep_dir / "cache"
 
     @property
     def run_dir(self) -> Path:
@@ -86,8 +89,11 @@ class Settings:
 
 def read(environment: Mapping[str, str]) -> Settings:
     """Settings from an environment. Raises :class:`InvalidSetting`."""
+    state_dir = _state_dir(environment)
+    cache_home = environment.get("TIDEGATE_CACHE_HOME")
     return Settings(
-        state_dir=_state_dir(environment),
+        state_dir=state_dir,
+        keep_dir=Path(cache_home).expanduser().resolve() if cache_home else state_dir,
         port=int(_number(environment, ("TIDEGATE_LOCAL_PORT", "GATEWAY_PORT"), 4566, 1, 65535)),
         wait_scale=_number(environment, ("TIDEGATE_LOCAL_WAIT_SCALE",), DEFAULT_WAIT_SCALE, 0, 10),
         idle_floor_s=_number(environment, ("TIDEGATE_LOCAL_IDLE_FLOOR_S",), 20, 0, 3600),

@@ -15,12 +15,14 @@ except for what names things that a laptop lacks. The rule, in this order:
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tidegate_local.jars import DELTA_JARS, S3_JARS
 from tidegate_local.settings import Settings
+from tidegate_local.spark_home import spark_home
 
 DROPPED_PREFIXES = (
     "spark.master",
@@ -99,7 +101,6 @@ def makes_sense_here(key: str, value: str) -> bool:
 
 def local_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
     """What the local cloud sets itself. Delta's jars are there only with `delta.enabled`, as on EMR."""
-    jars = (*DELTA_JARS, *S3_JARS) if delta else S3_JARS
     tmp = settings.tmp_dir
     s3a = {
         # The same s3:// URIs as on EMR, whose releases from 7.10 on read them through S3A, too.
@@ -119,7 +120,7 @@ def local_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
         "spark.master": f"local[{settings.spark_cores}]",
         "spark.submit.deployMode": "client",
         "spark.driver.memory": settings.spark_driver_memory,
-        "spark.driver.extraClassPath": ":".join(str(settings.jars_dir / jar.file_name) for jar in jars),
+        "spark.driver.extraClassPath": class_path(settings, delta=delta),
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
@@ -136,6 +137,16 @@ def local_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
     }
 
 
+def class_path(settings: Settings, *, delta: bool) -> str:
+    """The six jars, then all of Spark's own.
+
+    Spark would add its own anyway, but behind the configuration's folder, and an archive of classes
+    (`class_archive.py`) may cover a class path only up to the first folder.
+    """
+    jars = (*DELTA_JARS, *S3_JARS) if delta else S3_JARS
+    return ":".join([*(str(settings.jars_dir / jar.file_name) for jar in jars), f"{spark_home()}/jars/*"])
+
+
 def java_options(settings: Settings, class_archive: Path | None = None) -> list[str]:
     """The driver's JVM: quick to start, nothing written outside the state folder."""
     options = [
@@ -148,8 +159,15 @@ def java_options(settings: Settings, class_archive: Path | None = None) -> list[
         "-XX:TieredStopAtLevel=1",
     ]
     if class_archive is not None:
-        options += ["-Xshare:auto", f"-XX:SharedArchiveFile={class_archive}"]
-    return options
+        options += [
+            "-Xshare:auto",
+            f"-XX:SharedArchiveFile={class_archive}",
+            # An archive that doesn't fit is not worth a word in the step's stdout.
+            "-Xlog:disable",
+            "-Xlog:all=error:stderr",
+        ]
+    # Spark splits the options as a shell does.
+    return [shlex.quote(option) for option in options]
 
 
 def submit_arguments(arguments: Sequence[str]) -> list[str]:

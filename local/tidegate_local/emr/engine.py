@@ -47,6 +47,12 @@ class Engine:
             threading.Thread(target=work, name=f"emr{work.__name__}", daemon=True).start()
 
     @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold the lock for a look at the model."""
+        with self._changed:
+            yield
+
+    @contextmanager
     def editing(self) -> Iterator[float]:
         """Hold the lock for a short change of the model, wake the engine after it. Gives the time."""
         with self._changed:
@@ -63,12 +69,12 @@ class Engine:
         self._outbox += [(cluster, effect) for effect in effects]
 
     def stop(self) -> None:
-        """End all steps; nothing starts any more."""
+        """The cloud goes down: all steps end now, nothing starts any more."""
         with self._changed:
             self._stopped = True
             running = list(self._processes.values())
         for process in running:
-            process.kill(grace_s=1)
+            process.kill_now()
 
     def reset(self) -> None:
         """Forget all clusters; their steps are killed."""
@@ -93,7 +99,7 @@ class Engine:
             self._faults.read(self.settings.faults_file)
             for cluster in self.clusters.values():
                 if cluster.state not in OVER:
-                    busy = any(cluster_id == cluster.id for cluster_id, _ in self._processes)
+                    busy = self._is_busy(cluster)
                     self.post(
                         cluster,
                         lifecycle.advance(cluster, time.time(), self.waits, self._faults, busy=busy),
@@ -103,10 +109,16 @@ class Engine:
                 self._carry_out(cluster, effect)
 
     def _seconds_to_next(self) -> float | None:
-        wakes = [lifecycle.next_wake_s(cluster, self.waits) for cluster in self.clusters.values()]
+        wakes = [
+            lifecycle.next_wake_s(cluster, self.waits, busy=self._is_busy(cluster))
+            for cluster in self.clusters.values()
+        ]
         due = [wake for wake in wakes if wake is not None]
         # A second at most: planned faults come without a call.
         return min(max(0.0, min(due, default=time.time() + 1) - time.time()), 1.0)
+
+    def _is_busy(self, cluster: Cluster) -> bool:
+        return any(cluster_id == cluster.id for cluster_id, _ in self._processes)
 
     def _carry_out(self, cluster: Cluster, effect: Effect) -> None:
         now_s = time.time()

@@ -89,13 +89,13 @@ class Handlers:
         return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
     def describe_cluster(self, request: Json) -> Json:
-        with self._engine.editing():
+        with self._engine.reading():
             return {"Cluster": self._cluster(request).as_json()}
 
     def list_clusters(self, request: Json) -> Json:
         states = request.get("ClusterStates") or []
         after, before = request.get("CreatedAfter"), request.get("CreatedBefore")
-        with self._engine.editing():
+        with self._engine.reading():
             found = [
                 cluster.summary_as_json()
                 for cluster in reversed(self._engine.clusters.values())
@@ -152,7 +152,7 @@ class Handlers:
         return {"StepIds": [step.id for step in steps]}
 
     def describe_step(self, request: Json) -> Json:
-        with self._engine.editing():
+        with self._engine.reading():
             step = self._cluster(request).step(request.get("StepId", ""))
             if step is None:
                 raise invalid_request(f"Step id '{request.get('StepId')}' is not valid.")
@@ -162,7 +162,7 @@ class Handlers:
         states, ids = request.get("StepStates") or [], request.get("StepIds") or []
         if len(ids) > 10:
             raise invalid_request("At most 10 step ids can be given.")
-        with self._engine.editing():
+        with self._engine.reading():
             found = [
                 step.as_json()
                 for step in reversed(self._cluster(request).steps)
@@ -186,7 +186,7 @@ class Handlers:
         return {"CancelStepsInfoList": answers}
 
     def list_instance_fleets(self, request: Json) -> Json:
-        with self._engine.editing():
+        with self._engine.reading():
             return {"InstanceFleets": [fleet.as_json() for fleet in self._cluster(request).fleets]}
 
     def modify_instance_fleet(self, request: Json) -> Json:
@@ -215,7 +215,7 @@ class Handlers:
         """One made-up instance a unit: nothing runs on them."""
         wanted = request.get("InstanceFleetId"), request.get("InstanceFleetType")
         states = request.get("InstanceStates") or []
-        with self._engine.editing():
+        with self._engine.reading():
             cluster = self._cluster(request)
             state = "TERMINATED" if cluster.state in OVER else "RUNNING"
             instances = [
@@ -231,7 +231,7 @@ class Handlers:
         return _page("Instances", [each for each in instances if not states or state in states], request)
 
     def list_bootstrap_actions(self, request: Json) -> Json:
-        with self._engine.editing():
+        with self._engine.reading():
             actions = self._cluster(request).request.get("BootstrapActions") or []
         return {
             "BootstrapActions": [
@@ -251,7 +251,7 @@ class Handlers:
         return {}
 
     def get_managed_scaling_policy(self, request: Json) -> Json:
-        with self._engine.editing():
+        with self._engine.reading():
             policy = self._cluster(request).managed_scaling
         return {"ManagedScalingPolicy": policy} if policy else {}
 
@@ -268,7 +268,7 @@ class Handlers:
         return {}
 
     def get_auto_termination_policy(self, request: Json) -> Json:
-        with self._engine.editing():
+        with self._engine.reading():
             policy = self._cluster(request).auto_termination
         return {"AutoTerminationPolicy": policy} if policy else {}
 

@@ -110,7 +110,7 @@ def advance(cluster: Cluster, now_s: float, waits: Waits, faults: Faults, *, bus
             return effects
 
 
-def next_wake_s(cluster: Cluster, waits: Waits) -> float | None:
+def next_wake_s(cluster: Cluster, waits: Waits, *, busy: bool) -> float | None:
     """When, in epoch seconds, time alone will change something; None if it never will."""
     due = [fleet.resized_s for fleet in cluster.fleets if fleet.resized_s is not None]
     duration = {
@@ -118,14 +118,11 @@ def next_wake_s(cluster: Cluster, waits: Waits) -> float | None:
         ClusterState.BOOTSTRAPPING: waits.bootstrapping_s,
         ClusterState.TERMINATING: waits.terminating_s,
     }.get(cluster.state)
-    if duration is not None:
+    if duration is not None and not (busy and cluster.state is ClusterState.TERMINATING):
         due.append(cluster.state_since_s + duration)
-    if (
-        cluster.state is ClusterState.WAITING
-        and cluster.auto_termination
-        and cluster.idle_since_s is not None
-    ):
-        due.append(cluster.idle_since_s + waits.idle_s(cluster.auto_termination["IdleTimeout"]))
+    ends_idle_s = _ends_idle_s(cluster, waits)
+    if ends_idle_s is not None:
+        due.append(ends_idle_s)
     return min(due, default=None)
 
 
@@ -252,13 +249,20 @@ def _while_up(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> l
 
 
 def _end_if_idle(cluster: Cluster, now_s: float, waits: Waits) -> list[Effect]:
-    if cluster.auto_termination is None or cluster.idle_since_s is None or cluster.termination_protected:
-        return []
-    if now_s < cluster.idle_since_s + waits.idle_s(cluster.auto_termination["IdleTimeout"]):
+    ends_idle_s = _ends_idle_s(cluster, waits)
+    if ends_idle_s is None or now_s < ends_idle_s:
         return []
     return terminate(
         cluster, now_s, Reason("ALL_STEPS_COMPLETED", "Terminated by the auto-termination policy")
     )
+
+
+def _ends_idle_s(cluster: Cluster, waits: Waits) -> float | None:
+    if cluster.state is not ClusterState.WAITING or cluster.idle_since_s is None:
+        return None
+    if cluster.auto_termination is None or cluster.termination_protected:
+        return None
+    return cluster.idle_since_s + waits.idle_s(cluster.auto_termination["IdleTimeout"])
 
 
 def _from_terminating(cluster: Cluster, now_s: float, waits: Waits, *, busy: bool) -> list[Effect]:

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tidegate_local import jars, java, processes, spark_conf, spark_home
+from tidegate_local import class_archive, jars, java, processes, spark_conf, spark_home
 from tidegate_local.settings import Settings
 
 logger = logging.getLogger("tidegate.local.emr")
@@ -84,6 +84,15 @@ class StepProcess:
             threading.Thread(
                 target=processes.stop_group, args=(process.pid,), kwargs={"grace_s": grace_s}, daemon=True
             ).start()
+
+    def kill_now(self) -> None:
+        """End the process group at once, as a power cut would."""
+        with self._lock:
+            self._killed = True
+            process = self._process
+        if process is not None and process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _run(self) -> None:
         exit_code = NOT_STARTED
@@ -147,8 +156,7 @@ class StepProcess:
             try:
                 return process.wait(timeout=self._order.dies_after_s)
             except subprocess.TimeoutExpired:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                self.kill_now()
         return process.wait()
 
 
@@ -177,7 +185,9 @@ def prepare(order: StepOrder, settings: Settings, folder: Path) -> dict[str, str
     conf_dir = folder / "conf"
     for needed in (conf_dir, settings.tmp_dir / "home", settings.logs_dir / "spark-events"):
         needed.mkdir(parents=True, exist_ok=True)
-    properties = spark_conf.spark_defaults(order.configurations, settings)
+    properties = spark_conf.spark_defaults(
+        order.configurations, settings, class_archive=class_archive.find(settings)
+    )
     (conf_dir / "spark-defaults.conf").write_text(spark_conf.as_properties_file(properties))
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
