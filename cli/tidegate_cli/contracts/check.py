@@ -35,6 +35,7 @@ EXAMPLES: dict[str, str] = {
 
 _PARTS: dict[tuple[str, ...], type[BaseModel]] = {(): Contract, ("merge",): Merge, ("batch",): Batch}
 _FORMATS: dict[Any, type[BaseModel]] = {"csv": CsvFormat, "json": JsonFormat, "parquet": ParquetFormat}
+_WRITE_A_FORMAT = "write {type: csv}, {type: json} or {type: parquet}"
 _KINDS = {
     "string_type": "must be text; put it in quotes",
     "bool_type": "must be true or false",
@@ -130,10 +131,7 @@ def _finding(document: yaml_file.Document, detail: ErrorDetails) -> Finding:
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         tag = (*document.known_part(location), "type")
         if document.known_part(tag) != tag:
-            what = "must have fields" if "type" not in str(detail["msg"]) else "type is missing"
-            return document.finding(
-                tag[:-1], f"{what}; write {{type: csv}}, {{type: json}} or {{type: parquet}}"
-            )
+            return document.finding(tag[:-1], f"type is missing; {_WRITE_A_FORMAT}")
         written = document.data["format"]["type"]
         hint = did_you_mean(str(written), _FORMATS) or f"; write {one_of(_FORMATS)}"
         return document.finding(tag, f"{written!r} is not a format{hint}")
@@ -157,6 +155,8 @@ def _message(document: yaml_file.Document, detail: ErrorDetails, path: tuple[str
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = context.get("ge", context.get("le"))
         return f"must be at {'least' if kind.startswith('greater') else 'most'} {bound}"
+    if path == ("format",):
+        return f"must have fields; {_WRITE_A_FORMAT}"
     return _KINDS.get(kind, str(detail["msg"]))
 
 

@@ -58,7 +58,7 @@ _RULES = """\
 - A capture that is also a column fills it for every row of the file, and the file itself must not have that
   column. The others are not kept.
 - No key may match two contracts: `tidegate tables check` refuses such a pair and names a key that would.
-- Folder markers (names that end in `/`), empty files and keys that no contract matches are recorded as ignored.
+- Folder markers (names that end in `/`), empty files and keys without a contract are recorded as ignored.
 
 ## Column types
 

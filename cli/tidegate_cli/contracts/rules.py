@@ -56,8 +56,8 @@ def _captures(contract: Contract) -> Iterator[Remark]:
         if name not in contract.columns:
             yield Remark(
                 ("landing",),
-                f"{{{name}}} is not among the columns, so its value is not kept"
-                f"{did_you_mean(name, contract.columns)}; if that is meant, write *",
+                f"{{{name}}} is not among the columns, so its value is not kept (write * if that is meant)"
+                + did_you_mean(name, contract.columns),
                 "warning",
             )
         elif not types.parse(contract.columns[name]).is_text_like:
@@ -107,7 +107,7 @@ def _merge(contract: Contract) -> Iterator[Remark]:
     elif sequence in merge.keys:
         yield Remark(
             ("merge", "sequence_by"),
-            f"{sequence!r} is one of the keys, so the changes of a row never differ in it; use another column",
+            f"{sequence!r} is one of the keys, so the changes of a row never differ in it; use another",
         )
 
 
@@ -128,9 +128,9 @@ def _partitions(contract: Contract) -> Iterator[Remark]:
         if contract.merge.strategy == "upsert" and contract.merge.keys and name not in contract.merge.keys:
             yield Remark(
                 path,
-                f"{name!r} is not among merge.keys, so a merge cannot skip files by it: the row of a key may"
-                " stand in any folder, and every merge searches the whole table; add it to the keys if it never"
-                " changes for a key",
+                f"{name!r} is not among merge.keys, so a merge cannot skip files by it: the row of a key"
+                " may stand in any folder, and every merge searches the whole table; add it to the keys if it"
+                " never changes for a key",
                 "warning",
             )
     if len(set(contract.partition_by)) == len(contract.columns):
