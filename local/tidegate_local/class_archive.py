@@ -1,9 +1,8 @@
 """Make Spark's JVM start faster: an archive of its loaded classes (Java's class data sharing).
 
-Measured on two cores, a step that writes and reads a small Delta table on the local S3: see
-`docs/` for the table; without the archive the JVM spends most of its first seconds loading and
-verifying 18,000 classes. It is optional: a step runs the same without it, only slower. The JVM itself
-checks that the archive fits its jars and ignores it otherwise.
+Measured on two cores, a step that merges 1,000 rows from CSV into a new Delta table on the local S3 takes
+8.2 s with it and 12.0 s without: the JVM spends its first seconds loading and verifying 18,000 classes.
+It is optional; the JVM itself checks that the archive fits its jars, and ignores it otherwise.
 
 `python -m tidegate_local.class_archive` makes it once (about 40 seconds, 180 MB in the state folder);
 nothing is said or done when it is there.

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -62,7 +64,7 @@ class Cloud:
 
     def client(self, service: str) -> Any:
         return boto3.client(
-            service,  # type: ignore[call-overload]
+            service,
             endpoint_url=self.here.endpoint_url,
             region_name="us-east-1",
             aws_access_key_id="test",
@@ -74,21 +76,19 @@ class Cloud:
         return self.client("emr")
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    home = tmp_path_factory.mktemp("emr")
+@contextmanager
+def serving(home: Path) -> Iterator[Cloud]:
+    """A server with two buckets and EMR's roles; whatever it leaves is ended."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    kept = settings.read(dict(os.environ)).keep_dir
     environment = {
         "TIDEGATE_HOME": str(home),
-        "TIDEGATE_CACHE_HOME": str(kept),
+        "TIDEGATE_CACHE_HOME": str(settings.read(dict(os.environ)).keep_dir),
         "TIDEGATE_LOCAL_PORT": str(port),
         "TIDEGATE_LOCAL_IDLE_FLOOR_S": "1",
     }
     here = settings.read(environment)
-    jars.fetch(here.jars_dir, here.cache_dir)
     script = home / "server.py"
     script.write_text(_SERVER)
     with (home / "server.log").open("wb") as log:
@@ -108,13 +108,32 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    until(lambda: listens(port), seconds=30)
-    cloud = Cloud(here)
+    try:
+        until(lambda: listens(port), seconds=30)
+        cloud = Cloud(here)
+        prepare(cloud)
+        yield cloud
+    finally:
+        processes.stop_all(here.pids_dir, grace_s=2)
+        server.wait(timeout=10)
+
+
+def prepare(cloud: Cloud) -> None:
     for bucket in ("control", "lake"):
         cloud.client("s3").create_bucket(Bucket=bucket)
-    yield cloud
-    processes.stop_all(here.pids_dir, grace_s=2)
-    server.wait(timeout=10)
+    iam = cloud.client("iam")
+    trust = {"Version": "2012-10-17", "Statement": []}
+    iam.create_role(RoleName="service", AssumeRolePolicyDocument=json.dumps(trust))
+    iam.attach_role_policy(
+        RoleName="service", PolicyArn="arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
+    )
+    iam.create_instance_profile(InstanceProfileName="profile")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with serving(tmp_path_factory.mktemp("emr")) as cloud:
+        yield cloud
 
 
 def listens(port: int) -> bool:
@@ -191,6 +210,7 @@ def test_a_spark_step_writes_a_delta_table_and_leaves_its_logs(
     cloud: Cloud, running: Callable[..., str]
 ) -> None:
     # GIVEN a job on the local S3
+    jars.fetch(cloud.here.jars_dir, cloud.here.cache_dir)
     s3 = cloud.client("s3")
     s3.put_object(Bucket="control", Key="jobs/main.py", Body=_JOB.encode())
     cluster_id = running(Configurations=_DELTA)
@@ -328,6 +348,20 @@ def test_planned_faults_strike(cloud: Cloud, running: Callable[..., str]) -> Non
         cloud.here.faults_file.unlink()
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"Tags": []}, "insufficient EC2 permissions"), ({"ServiceRole": "nobody"}, "nobody is invalid")],
+)
+def test_a_powerless_service_role_shows_while_the_cluster_starts(
+    cloud: Cloud, running: Callable[..., str], changes: dict[str, Any], words: str
+) -> None:
+    cluster_id = running(**changes)
+    until(lambda: cluster_state(cloud, cluster_id) == "TERMINATED_WITH_ERRORS")
+    reason = cloud.emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["StateChangeReason"]
+    assert reason["Code"] == "VALIDATION_ERROR"
+    assert words in reason["Message"]
+
+
 def test_events_reach_eventbridge(cloud: Cloud, running: Callable[..., str]) -> None:
     # GIVEN a queue that hears of steps and clusters
     sqs, bus = cloud.client("sqs"), cloud.client("events")
@@ -371,6 +405,7 @@ SPOT_CORE = {
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"JobFlowRole": "service"}, "Invalid InstanceProfile"),
         ({"ReleaseLabel": "emr-latest"}, "release label is invalid"),
         ({"Instances": {"InstanceFleets": fleets("CORE")}}, "Exactly one MASTER"),
         ({"Instances": {"InstanceFleets": fleets("MASTER", "MASTER")}}, "Exactly one MASTER"),
@@ -407,3 +442,32 @@ def test_ids_that_name_nothing(cloud: Cloud) -> None:
     assert refused.value.response["Error"]["Code"] == "InvalidRequestException"
     with pytest.raises(ClientError, match="does not exist"):
         cloud.emr.terminate_job_flows(JobFlowIds=["j-NONE"])
+
+
+def test_what_a_killed_cloud_leaves_is_ended_by_the_next(tmp_path: Path) -> None:
+    with serving(tmp_path) as cloud:
+        # GIVEN a step with a child of its own
+        cluster_id = cloud.emr.run_job_flow(**request())["JobFlowId"]
+        script = step("bash", "-c", "sleep 301 & sleep 302")
+        cloud.emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=[script])
+        until(lambda: step_states(cloud, cluster_id) == {"a step": "RUNNING"})
+        until(lambda: len(sleeping(cloud)) == 2)
+        # WHEN the cloud is killed, so that it can't clean up
+        pids = {each.role.partition("-")[0]: each.pid for each in processes.running(cloud.here.pids_dir)}
+        psutil.Process(pids["server"]).kill()
+        assert len(sleeping(cloud)) == 2
+        # THEN the next start ends what is left
+        ended = processes.stop_all(cloud.here.pids_dir)
+        assert pids["step"] in [each.pid for each in ended]
+        assert sleeping(cloud) == []
+
+
+def sleeping(cloud: Cloud) -> list[int]:
+    """The sleeps that this cloud's steps started."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            mine = process.environ().get(processes.MARKER) == str(cloud.here.pids_dir.resolve())
+            if mine and process.cmdline()[:1] == ["sleep"]:
+                found.append(process.pid)
+    return found

@@ -11,6 +11,7 @@ import atexit
 
 from tidegate_local.emr.engine import Engine
 from tidegate_local.emr.handlers import Handlers, as_http
+from tidegate_local.emr.roles import Iam
 from tidegate_local.settings import Settings, current
 
 
@@ -18,13 +19,19 @@ def install(settings: Settings | None = None) -> Engine:
     """Put this EMR in the place of ministack's; its threads start at once."""
     from ministack.core.responses import get_account_id, get_region  # noqa: PLC0415 - reads its environment
     from ministack.services import emr as stub  # noqa: PLC0415
+    from ministack.services import iam as ministack_iam  # noqa: PLC0415
 
     engine = Engine(settings or current())
 
     def arn_of(cluster_id: str) -> str:
         return f"arn:aws:elasticmapreduce:{get_region()}:{get_account_id()}:cluster/{cluster_id}"
 
-    operations = {name: as_http(operation) for name, operation in Handlers(engine, arn_of).table().items()}
+    def iam() -> Iam:
+        return Iam(ministack_iam._instance_profiles, ministack_iam._roles)
+
+    operations = {
+        name: as_http(operation) for name, operation in Handlers(engine, arn_of, iam).table().items()
+    }
     # What the stub did on its own records would now be a lie; only the account's setting stays.
     kept = {
         name: handler

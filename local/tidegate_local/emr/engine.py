@@ -160,9 +160,9 @@ class Engine:
         with self.editing():
             self._processes.pop((order.cluster_id, order.step_id), None)
 
-    def _enqueue(self, cluster: Cluster, entry: Json) -> None:
+    def _enqueue(self, cluster: Cluster, entry: Json | None) -> None:
         context = self._contexts.get(cluster.id)
-        if context is not None:
+        if context is not None and entry is not None:
             self._events.put((context, entry))
 
     def _tell(self) -> None:

@@ -1,4 +1,6 @@
-"""EMR's EventBridge events, worded as in its Management Guide. Pure but for :func:`publish`."""
+"""EMR's EventBridge events, for the states and in the words of its Management Guide
+(`emr-manage-cloudwatch-events`). Pure but for :func:`publish`.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +10,46 @@ from datetime import UTC, datetime
 from tidegate_local.emr.model import Cluster, ClusterState, Json, Reason, Step, StepState
 
 _STEP_WORDS = {
-    StepState.PENDING: "was added to Amazon EMR cluster {cluster} at {at} and is pending execution.",
-    StepState.RUNNING: "in Amazon EMR cluster {cluster} started running at {at}.",
-    StepState.COMPLETED: (
-        "in Amazon EMR cluster {cluster} completed execution at {at}. The step started running at {start} "
-        "and took {minutes} minutes to complete."
+    StepState.PENDING: (
+        "Step {step} was added to Amazon EMR cluster {cluster} at {at} and is pending execution."
     ),
-    StepState.CANCEL_PENDING: "in Amazon EMR cluster {cluster} was requested to be cancelled at {at}.",
-    StepState.CANCELLED: "in Amazon EMR cluster {cluster} was cancelled at {at}.",
-    StepState.FAILED: "in Amazon EMR cluster {cluster} failed at {at}.",
-    StepState.INTERRUPTED: "in Amazon EMR cluster {cluster} was interrupted at {at}.",
-}
-_CLUSTER_WORDS = {
-    ClusterState.STARTING: "was requested at {at} and is being created.",
-    ClusterState.BOOTSTRAPPING: "is running bootstrap actions at {at}.",
-    ClusterState.RUNNING: "began running steps at {at}.",
-    ClusterState.WAITING: "was created at {at} and is ready for use.",
-    ClusterState.TERMINATING: "began terminating at {at} with a reason of {code}.",
-    ClusterState.TERMINATED: "has terminated at {at} with a reason of {code}.",
-    ClusterState.TERMINATED_WITH_ERRORS: "has terminated with errors at {at} with a reason of {code}.",
+    StepState.RUNNING: "Step {step} in Amazon EMR cluster {cluster} started running at {at}.",
+    StepState.COMPLETED: (
+        "Step {step} in Amazon EMR cluster {cluster} completed execution at {at}. "
+        "The step started running at {start} and took {minutes} minutes to complete."
+    ),
+    StepState.CANCEL_PENDING: (
+        "Step {step} in Amazon EMR cluster {cluster} was cancelled at {at} and is pending cancellation."
+    ),
+    StepState.CANCELLED: (
+        "Cancellation request has succeeded for cluster step {step} in Amazon EMR cluster {cluster} at {at}, "
+        "and the step is now cancelled."
+    ),
+    StepState.FAILED: "Step {step} in Amazon EMR cluster {cluster} failed at {at}.",
 }
 _STEP_SEVERITY = {
-    StepState.FAILED: "ERROR",
+    StepState.CANCEL_PENDING: "WARN",
     StepState.CANCELLED: "WARN",
-    StepState.INTERRUPTED: "WARN",
+    StepState.FAILED: "ERROR",
+}
+_CLUSTER_WORDS = {
+    ClusterState.STARTING: "Amazon EMR cluster {cluster} was requested at {at} and is being created.",
+    ClusterState.RUNNING: "Amazon EMR cluster {cluster} began running steps at {at}.",
+    ClusterState.WAITING: "Amazon EMR cluster {cluster} was created at {at} and is ready for use.",
+    ClusterState.TERMINATED: ("Amazon EMR Cluster {cluster} has terminated at {at} with a reason of {code}."),
+    ClusterState.TERMINATED_WITH_ERRORS: (
+        "Amazon EMR Cluster {cluster} has terminated with errors at {at} with a reason of {code}."
+    ),
 }
 
 
-def cluster_event(cluster: Cluster, state: ClusterState, reason: Reason, now_s: float) -> Json:
-    """An entry for PutEvents: `EMR Cluster State Change`."""
-    words = _CLUSTER_WORDS[state].format(at=_minute(now_s), code=reason.code)
+def cluster_event(cluster: Cluster, state: ClusterState, reason: Reason, now_s: float) -> Json | None:
+    """An entry for PutEvents, `EMR Cluster State Change`; None for a state that EMR sends none for."""
+    if state not in _CLUSTER_WORDS:
+        return None
+    words = _CLUSTER_WORDS[state]
+    if state is ClusterState.WAITING and any(step.ended_s is not None for step in cluster.steps):
+        words = "Amazon EMR cluster {cluster} finished running all pending steps at {at}."
     severity = "CRITICAL" if state is ClusterState.TERMINATED_WITH_ERRORS else "INFO"
     return _entry(
         "EMR Cluster State Change",
@@ -51,20 +63,18 @@ def cluster_event(cluster: Cluster, state: ClusterState, reason: Reason, now_s: 
             "name": cluster.name,
             "clusterId": cluster.id,
             "state": state.value,
-            "message": f"Amazon EMR cluster {cluster.id} ({cluster.name}) {words}",
+            "message": words.format(
+                cluster=f"{cluster.id} ({cluster.name})", at=_minute(now_s), code=reason.code
+            ),
         },
     )
 
 
-def step_event(cluster: Cluster, step: Step, state: StepState, now_s: float) -> Json:
-    """An entry for PutEvents: `EMR Step Status Change`."""
+def step_event(cluster: Cluster, step: Step, state: StepState, now_s: float) -> Json | None:
+    """An entry for PutEvents, `EMR Step Status Change`; None for a state that EMR sends none for."""
+    if state not in _STEP_WORDS:
+        return None
     started_s = step.started_s or now_s
-    words = _STEP_WORDS[state].format(
-        cluster=f"{cluster.id} ({cluster.name})",
-        at=_minute(now_s),
-        start=_minute(started_s),
-        minutes=int((now_s - started_s) // 60),
-    )
     return _entry(
         "EMR Step Status Change",
         {
@@ -74,7 +84,13 @@ def step_event(cluster: Cluster, step: Step, state: StepState, now_s: float) -> 
             "name": step.name,
             "clusterId": cluster.id,
             "state": state.value,
-            "message": f"Step {step.id} ({step.name}) {words}",
+            "message": _STEP_WORDS[state].format(
+                step=f"{step.id} ({step.name})",
+                cluster=f"{cluster.id} ({cluster.name})",
+                at=_minute(now_s),
+                start=_minute(started_s),
+                minutes=int((now_s - started_s) // 60),
+            ),
         },
     )
 

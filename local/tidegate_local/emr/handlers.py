@@ -11,6 +11,7 @@ from tidegate_local.emr import lifecycle
 from tidegate_local.emr.engine import Engine
 from tidegate_local.emr.lifecycle import ClusterChanged, StepChanged
 from tidegate_local.emr.model import OVER, UP, Cluster, Fleet, Json, Reason, Step, new_id
+from tidegate_local.emr.roles import Iam, find_flaw
 from tidegate_local.emr.validation import (
     EmrError,
     check_add_steps,
@@ -28,8 +29,9 @@ PAGE = 50
 class Handlers:
     """The operations, over one engine. `table()` maps their names to functions."""
 
-    def __init__(self, engine: Engine, arn_of: Callable[[str], str]) -> None:
+    def __init__(self, engine: Engine, arn_of: Callable[[str], str], iam: Callable[[], Iam]) -> None:
         self._engine = engine
+        self._iam = iam
         self._arn_of = arn_of
 
     def table(self) -> dict[str, Callable[[Json], Json]]:
@@ -62,6 +64,7 @@ class Handlers:
 
     def run_job_flow(self, request: Json) -> Json:
         check_run_job_flow(request)
+        flaw = find_flaw(request, self._iam())
         cluster_id = new_id("j")
         with self._engine.editing() as now_s:
             fleets = [
@@ -82,6 +85,7 @@ class Handlers:
                 managed_scaling=request.get("ManagedScalingPolicy"),
                 auto_termination=request.get("AutoTerminationPolicy"),
                 visible_to_all=request.get("VisibleToAllUsers", True),
+                flaw=flaw,
             )
             self._engine.add(cluster)
             self._engine.post(cluster, [ClusterChanged(cluster.state, Reason())])

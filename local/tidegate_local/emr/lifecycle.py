@@ -192,6 +192,8 @@ def cancel_step(step: Step, now_s: float) -> tuple[str, str, list[Effect]]:
 def _from_starting(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
     if now_s < cluster.state_since_s + waits.starting_s:
         return []
+    if cluster.flaw is not None:
+        return terminate(cluster, now_s, cluster.flaw, with_errors=True)
     if faults.strike(fault_kinds.NO_CAPACITY, cluster=cluster.name):
         return terminate(cluster, now_s, *_no_capacity(cluster), with_errors=True, error=_CAPACITY_ERROR)
     for fleet in cluster.fleets:

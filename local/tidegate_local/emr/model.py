@@ -188,6 +188,8 @@ class Cluster:
     managed_scaling: Json | None = None
     auto_termination: Json | None = None
     visible_to_all: bool = True
+    flaw: Reason | None = None
+    """Found only while the cluster starts, though known from its beginning."""
 
     @property
     def name(self) -> str:
