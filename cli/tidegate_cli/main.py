@@ -12,7 +12,7 @@ import typer
 
 from tidegate_cli.exit_codes import ExitCode
 from tidegate_cli.output import CliError, complain
-from tidegate_cli.verbs import tables
+from tidegate_cli.verbs import query, status, tables
 
 app = typer.Typer(
     name="tidegate",
@@ -22,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(status.status)
+app.command()(query.query)
 app.add_typer(tables.app, name="tables")
 
 

@@ -94,8 +94,8 @@ WRONG_FIELDS = {
         "format: {type: csv}",
         "format: {type: csv, header: 1}",
     ): "t.yaml:3: format.header: must be true or false",
-    ("format: {type: csv}", "format: {type: csv, delimiter: '||'}"): (
-        "t.yaml:3: format.delimiter: '||' must be one character, and not a line break"
+    ("format: {type: csv}", "format: {type: csv, quote: '||'}"): (
+        "t.yaml:3: format.quote: '||' must be one character, and not a line break"
     ),
     ("format: {type: csv}", "format: {type: csv, null_value: NULL}"): (
         "t.yaml:3: format.null_value: must be text; put it in quotes"

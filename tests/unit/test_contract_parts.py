@@ -154,6 +154,7 @@ batch: {max_bytes: 1 GiB}
                     "escape": '"',
                     "null_value": "",
                     "encoding": "ISO-8859-1",
+                    "multiline": True,
                 },
             },
             "columns": [

@@ -32,7 +32,7 @@ def compile_contract(contract: Contract) -> dict[str, Any]:
         "captures": [name for name in where.captures if name in contract.columns],
         "format": {
             "type": contract.format.type,
-            "options": contract.format.model_dump(exclude={"type"}),
+            "options": _options(contract),
         },
         "columns": [{"name": name, "type": ddl} for name, ddl in contract.columns.items()],
         "merge": contract.merge.model_dump(),
@@ -43,6 +43,13 @@ def compile_contract(contract: Contract) -> dict[str, Any]:
         "batch": contract.batch.model_dump(),
     }
     return {**entry, "sha256": hash_of(entry)}
+
+
+def _options(contract: Contract) -> dict[str, Any]:
+    options = contract.format.model_dump(exclude={"type"})
+    if options.get("escape", "") is None:
+        options["escape"] = options["quote"]
+    return options
 
 
 def hash_of(entry: dict[str, Any]) -> str:

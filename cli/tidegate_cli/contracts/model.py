@@ -51,8 +51,10 @@ def _sign(text: str) -> str:
     return text
 
 
-def _sign_or_none(text: str) -> str:
-    return text if text == "" else _sign(text)
+def _delimiter(text: str) -> str:
+    if not text or "\r" in text or "\n" in text:
+        raise ValueError(f"{text!r} must be at least one character, and no line break")
+    return text
 
 
 def _reader(name: str) -> str:
@@ -99,17 +101,19 @@ class CsvFormat(_Part):
     header: bool = True
     """Whether the first line names the columns. They may then stand in any order; without it they stand in
     the order of `columns` (captures left out)."""
-    delimiter: Annotated[str, AfterValidator(_sign)] = ","
-    """The character between two values."""
-    quote: Annotated[str, AfterValidator(_sign_or_none)] = '"'
-    """The character around a value that holds a delimiter; empty if there is none."""
-    escape: Annotated[str, AfterValidator(_sign)] = '"'
-    """The character that stands before a quote within a quoted value: the quote itself (RFC 4180), or a
-    backslash."""
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
+    """What stands between two values."""
+    quote: Annotated[str, AfterValidator(_sign)] = '"'
+    """The character around a value that holds a delimiter."""
+    escape: Annotated[str | None, AfterValidator(lambda text: text and _sign(text))] = None
+    """The character that stands before a quote within a quoted value, such as a backslash. Without it, the
+    quote is doubled (RFC 4180)."""
     null_value: str = ""
     """What stands for a missing value. An empty value is always a missing one."""
     encoding: Annotated[str, AfterValidator(_encoding)] = "UTF-8"
     """How characters are written as bytes."""
+    multiline: bool = True
+    """Whether a quoted value may hold line breaks. Without them a large file is read in parts."""
 
 
 class JsonFormat(_Part):

@@ -18,10 +18,19 @@ _COLUMN = re.compile(r"[^\W\d]\w*")
 
 def remarks(contract: Contract) -> Iterator[Remark]:
     """Everything that is wrong within one contract whose fields are each right."""
+    yield from _format(contract)
     yield from _columns(contract)
     yield from _captures(contract)
     yield from _merge(contract)
     yield from _partitions(contract)
+
+
+def _format(contract: Contract) -> Iterator[Remark]:
+    form = contract.format
+    if form.type == "csv" and form.quote in form.delimiter:
+        yield Remark(
+            ("format", "delimiter"), f"{form.delimiter!r} is the quote, too; give each its own character"
+        )
 
 
 def _columns(contract: Contract) -> Iterator[Remark]:

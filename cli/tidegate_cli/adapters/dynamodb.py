@@ -1,0 +1,106 @@
+"""Reads the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from tidegate_cli import ledger
+from tidegate_cli.adapters.aws import client, translated
+from tidegate_cli.connection import Connection
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SCAN_PAGES = 25
+"""Arrivals that were set aside have no index: a page is 1 MB, and this many cost a fraction of a cent."""
+
+_plain = TypeDeserializer().deserialize
+
+
+class Ledger:
+    """The ledger of one stack, to read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._dynamodb: DynamoDBClient = client(connection, "dynamodb")
+        self._name = connection.ledger_table
+
+    def pending(self) -> list[ledger.Arrival]:
+        """Every arrival that waits for a batch: what the index `pending` holds, and nothing else is read."""
+        found = []
+        for shard in range(ledger.PENDING_SHARDS):
+            found += self._query(
+                IndexName="pending",
+                KeyConditionExpression="pending_pk = :shard",
+                ExpressionAttributeValues={":shard": {"S": f"pending#{shard}"}},
+            )
+        return [ledger.parse_arrival(item) for item in found]
+
+    def set_aside(self) -> tuple[list[ledger.Arrival], bool]:
+        """Arrivals that are ignored or quarantined, and whether those are all."""
+        found: list[dict[str, Any]] = []
+        with translated():
+            pages = self._dynamodb.get_paginator("scan").paginate(
+                TableName=self._name,
+                FilterExpression="#state IN (:ignored, :quarantined) AND kind = :arrival",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":ignored": {"S": "ignored"},
+                    ":quarantined": {"S": "quarantined"},
+                    ":arrival": {"S": "arrival"},
+                },
+            )
+            for number, page in enumerate(pages, start=1):
+                found += [_item(item) for item in page["Items"]]
+                if number == SCAN_PAGES and "LastEvaluatedKey" in page:
+                    return [ledger.parse_arrival(item) for item in found], False
+        return [ledger.parse_arrival(item) for item in found], True
+
+    def arrivals(self, bucket: str, key: str) -> list[ledger.Arrival]:
+        """The versions of an object, oldest first."""
+        items = self._query(
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": ledger.arrival_key(bucket, key)}},
+        )
+        return [ledger.parse_arrival(item) for item in items if item.get("kind") == "arrival"]
+
+    def table(self, table: str) -> ledger.TableState | None:
+        item = self._get(ledger.table_key(table), "table")
+        return None if item is None else ledger.parse_table(item)
+
+    def batch(self, table: str, batch: int) -> ledger.Batch | None:
+        item = self._get(ledger.table_key(table), ledger.batch_sort_key(batch))
+        return None if item is None else ledger.parse_batch(item)
+
+    def run(self, run_id: str) -> ledger.Run | None:
+        item = self._get("run", run_id)
+        return None if item is None else ledger.parse_run(item)
+
+    def runs(self, limit: int) -> list[ledger.Run]:
+        """The last runs by name, which for those that dispatch started is by time; newest first."""
+        with translated():
+            answer = self._dynamodb.query(
+                TableName=self._name,
+                KeyConditionExpression="pk = :run",
+                ExpressionAttributeValues={":run": {"S": "run"}},
+                ScanIndexForward=False,
+                Limit=limit,
+            )
+        return [ledger.parse_run(_item(item)) for item in answer["Items"]]
+
+    def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
+        with translated():
+            answer = self._dynamodb.get_item(
+                TableName=self._name, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
+            )
+        return _item(answer["Item"]) if "Item" in answer else None
+
+    def _query(self, **query: Any) -> list[dict[str, Any]]:
+        with translated():
+            pages = self._dynamodb.get_paginator("query").paginate(TableName=self._name, **query)
+            return [_item(item) for page in pages for item in page["Items"]]
+
+
+def _item(item: Any) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in item.items()}

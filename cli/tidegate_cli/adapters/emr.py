@@ -1,0 +1,80 @@
+"""Reads clusters and their steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from tidegate_cli.adapters.aws import client, translated
+from tidegate_cli.connection import Connection
+
+if TYPE_CHECKING:
+    from mypy_boto3_emr import EMRClient
+
+
+@dataclass(frozen=True)
+class Step:
+    """One spark-submit."""
+
+    name: str
+    state: str
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster and its life."""
+
+    cluster_id: str
+    name: str
+    state: str
+    created_at: datetime | None
+    ready_at: datetime | None
+    ended_at: datetime | None
+    steps: tuple[Step, ...]
+
+
+class Clusters:
+    """The clusters of one account and region."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._emr: EMRClient = client(connection, "emr")
+
+    def cluster(self, cluster_id: str) -> Cluster | None:
+        """A cluster with its steps; None if EMR has forgotten it."""
+        with translated():
+            try:
+                described = self._emr.describe_cluster(ClusterId=cluster_id)["Cluster"]
+                pages = self._emr.get_paginator("list_steps").paginate(ClusterId=cluster_id)
+                steps = [step for page in pages for step in page["Steps"]]
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") == "InvalidRequestException":
+                    return None
+                raise
+        status = described["Status"]
+        timeline = status.get("Timeline", {})
+        return Cluster(
+            cluster_id=cluster_id,
+            name=described["Name"],
+            state=status["State"],
+            created_at=timeline.get("CreationDateTime"),
+            ready_at=timeline.get("ReadyDateTime"),
+            ended_at=timeline.get("EndDateTime"),
+            steps=tuple(_step(step) for step in reversed(steps)),  # EMR lists the newest first
+        )
+
+
+def _step(step: Any) -> Step:
+    timeline = step["Status"].get("Timeline", {})
+    return Step(
+        name=step["Name"],
+        state=step["Status"]["State"],
+        created_at=timeline.get("CreationDateTime"),
+        started_at=timeline.get("StartDateTime"),
+        ended_at=timeline.get("EndDateTime"),
+    )

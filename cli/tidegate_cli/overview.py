@@ -1,0 +1,167 @@
+"""How things stand: tables against their promises, what waits, what was set aside, what ran. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tidegate_cli import wording
+from tidegate_cli.ledger import Arrival, Run, TableState
+
+Freshness = Mapping[str, Any]
+"""As compiled: `{"kind": "asap"}`, `{"kind": "within", "seconds"}` or `{"kind": "daily", "at", "zone"}`."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One table, and how well it keeps its promise."""
+
+    table: str
+    version: int | None
+    rows: int | None
+    merged_at: datetime | None
+    promise: str
+    pending_files: int
+    pending_bytes: int
+    oldest_pending: datetime | None
+    due_at: datetime | None
+    """When the oldest pending arrival must be queryable; None if nothing is pending, or for `asap`."""
+    standing: str
+    """up to date, waiting, late, merging, retrying or blocked."""
+    note: str
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Arrivals that are in no table, and why."""
+
+    state: str
+    table: str | None
+    reason: str
+    files: int
+    example: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything that `tidegate status` shows."""
+
+    at: datetime
+    tables: tuple[TableRow, ...]
+    set_aside: tuple[SetAside, ...]
+    set_aside_is_all: bool
+    runs: tuple[Run, ...]
+
+
+def overview(
+    now: datetime,
+    *,
+    tables: Iterable[str],
+    states: Mapping[str, TableState],
+    promises: Mapping[str, Freshness],
+    pending: Sequence[Arrival],
+    set_aside: tuple[Sequence[Arrival], bool],
+    runs: Sequence[Run],
+) -> Overview:
+    """Put together what was read."""
+    by_table: dict[str, list[Arrival]] = {}
+    for arrival in pending:
+        by_table.setdefault(arrival.table or "", []).append(arrival)
+    names = sorted({*tables, *states, *by_table} - {""})
+    return Overview(
+        at=now,
+        tables=tuple(
+            table_row(now, name, states.get(name), promises.get(name), by_table.get(name, []))
+            for name in names
+        ),
+        set_aside=count_set_aside(set_aside[0]),
+        set_aside_is_all=set_aside[1],
+        runs=tuple(runs),
+    )
+
+
+def table_row(
+    now: datetime,
+    name: str,
+    state: TableState | None,
+    promise: Freshness | None,
+    pending: Sequence[Arrival],
+) -> TableRow:
+    """One table's line."""
+    oldest = min((arrival.event_time for arrival in pending), default=None)
+    due = due_at(promise, oldest) if promise and oldest else None
+    standing, note = _standing(now, state, oldest, due)
+    return TableRow(
+        table=name,
+        version=state.delta_version if state else None,
+        rows=state.row_count if state else None,
+        merged_at=state.merged_at if state else None,
+        promise=promise_in_words(promise) if promise else "-",
+        pending_files=len(pending),
+        pending_bytes=sum(arrival.size_bytes for arrival in pending),
+        oldest_pending=oldest,
+        due_at=due,
+        standing=standing,
+        note=note,
+    )
+
+
+def _standing(
+    now: datetime, state: TableState | None, oldest: datetime | None, due: datetime | None
+) -> tuple[str, str]:
+    if state and state.blocked_reason:
+        return "blocked", state.blocked_reason
+    if state and state.run_id:
+        return "merging", f"in run {state.run_id}"
+    if state and state.unsettled_batch is not None:
+        wait = f", again after {state.retry_after:%H:%M:%S} UTC" if state.retry_after else ""
+        return (
+            "retrying",
+            f"batch {state.unsettled_batch} failed {wording.count(state.attempts, 'time')}{wait}",
+        )
+    if due is not None and now > due:
+        return "late", f"by {wording.duration((now - due).total_seconds())}"
+    if due is not None:
+        return "waiting", f"due in {wording.duration((due - now).total_seconds())}"
+    if oldest is not None:
+        return "waiting", "for the next dispatch"
+    return "up to date", ""
+
+
+def promise_in_words(promise: Freshness) -> str:
+    """As the contract says it."""
+    if promise["kind"] == "within":
+        return f"within {wording.duration(promise['seconds'])}"
+    if promise["kind"] == "daily":
+        return f"by {promise['at']} {promise['zone']}"
+    return "asap"
+
+
+def due_at(promise: Freshness, oldest: datetime) -> datetime | None:
+    """When an arrival of that time must be queryable; None for `asap`, which names no time."""
+    if promise["kind"] == "within":
+        return oldest + timedelta(seconds=promise["seconds"])
+    if promise["kind"] != "daily":
+        return None
+    local = oldest.astimezone(ZoneInfo(promise["zone"]))
+    at = time.fromisoformat(promise["at"])
+    day = local.date() if local.time() <= at else local.date() + timedelta(days=1)
+    return datetime.combine(day, at, ZoneInfo(promise["zone"])).astimezone(oldest.tzinfo)
+
+
+def count_set_aside(arrivals: Iterable[Arrival]) -> tuple[SetAside, ...]:
+    """How many arrivals for each reason, the most frequent first."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    examples: dict[tuple[str, str, str], str] = {}
+    for arrival in arrivals:
+        kind = (arrival.state, arrival.table or "", arrival.reason or "no reason recorded")
+        counts[kind] += 1
+        examples.setdefault(kind, arrival.key)
+    return tuple(
+        SetAside(state, table or None, reason, files, examples[state, table, reason])
+        for (state, table, reason), files in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
