@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,11 @@ def _exercise(here: Settings, work: Path, listed: Path) -> None:
     tmp.mkdir(exist_ok=True)
     properties |= {
         "spark.driver.extraJavaOptions": " ".join(
-            [*spark_conf.java_options(here), f"-XX:DumpLoadedClassList={listed}", f"-Djava.io.tmpdir={tmp}"]
+            [
+                *spark_conf.java_options(here),
+                shlex.quote(f"-XX:DumpLoadedClassList={listed}"),
+                shlex.quote(f"-Djava.io.tmpdir={tmp}"),
+            ]
         ),
         "spark.local.dir": str(tmp),
         "spark.eventLog.enabled": "false",

@@ -331,6 +331,12 @@ def test_events_are_worded_as_emr_words_them() -> None:
     assert detail["state"] == "TERMINATED"
 
 
+def test_a_cluster_that_ends_with_errors_is_critical() -> None:
+    ended = cluster_event(a_cluster(), ClusterState.TERMINATED_WITH_ERRORS, Reason("STEP_FAILURE"), 0)
+    assert ended is not None
+    assert json.loads(ended["Detail"])["severity"] == "CRITICAL"
+
+
 def test_only_the_documented_states_have_an_event() -> None:
     cluster = a_cluster(a_step(1))
     silent = {state for state in StepState if step_event(cluster, cluster.steps[0], state, 0) is None}

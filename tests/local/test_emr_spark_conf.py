@@ -47,8 +47,15 @@ def test_what_only_emr_s_nodes_can_honour_is_dropped(here: settings.Settings, ke
 
 
 def test_the_local_cloud_has_the_last_word_on_places(here: settings.Settings) -> None:
-    given = classification("spark-defaults", spark__master="yarn", spark__driver__memory="40g")
+    given = classification(
+        "spark-defaults",
+        spark__master="yarn",
+        spark__driver__memory="40g",
+        spark__sql__shuffle__partitions="400",
+        spark__hadoop__fs__s3a__endpoint="s3.example.com",
+    )
     made = spark_conf.spark_defaults([given], here)
+    assert made["spark.sql.shuffle.partitions"] == "2"
     assert made["spark.master"] == "local[2]"
     assert made["spark.driver.memory"] == "2g"
     assert made["spark.hadoop.fs.s3a.endpoint"] == "http://127.0.0.1:4999"
