@@ -1,0 +1,119 @@
+"""One batch: from its order to its receipt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from tidegate_spark import receipts
+from tidegate_spark.changes import Changes, read_changes
+from tidegate_spark.commit import Commit, numbered_commit
+from tidegate_spark.errors import JobError
+from tidegate_spark.logs import Log
+from tidegate_spark.storage import Storage
+from tidegate_spark.strategies import plan_merge
+from tidegate_spark.table import Target, check_predecessor, open_target
+from tidegate_spark.work import BatchOrder, Manifest, Work, parse_manifest
+
+
+class _Stopwatch:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+
+def merge_batch(
+    session: SparkSession, storage: Storage, order: BatchOrder, work: Work, log: Log
+) -> dict[str, Any]:
+    """Merge the batch, or find that it is merged already, and write its receipt.
+
+    Answers with the receipt; whatever goes wrong is in it. Only a receipt that can't be written raises.
+    """
+    started_at = datetime.now(UTC)
+    watch = _Stopwatch()
+    part: dict[str, Any]
+    try:
+        manifest = parse_manifest(storage.read(order.manifest_uri), order)
+        part = _merge(session, storage, order, work, manifest, watch, log)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the receipt
+        part = receipts.failed(order, error)
+        log.error("The batch failed", error=part["error"])
+    receipt = receipts.complete(part, order, work, session, started_at, watch.seconds)
+    if not receipts.write(storage, order.receipt_uri, receipt):
+        log.warning("This attempt has a receipt already; it stays", receipt_uri=order.receipt_uri)
+    log.info(
+        "Wrote the receipt",
+        outcome=receipt["outcome"],
+        delta_version=receipt["delta_version"],
+        rows=receipt["rows"],
+        rejected_files=len(receipt["files"]["rejected"]),
+        seconds=receipt["seconds"],
+        replayed=receipt["replayed"],
+    )
+    return receipt
+
+
+def _merge(
+    session: SparkSession,
+    storage: Storage,
+    order: BatchOrder,
+    work: Work,
+    manifest: Manifest,
+    watch: _Stopwatch,
+    log: Log,
+) -> dict[str, Any]:
+    with watch.phase("open"):
+        target = open_target(session, storage, manifest)
+        is_merged = check_predecessor(target, manifest)
+    if is_merged:
+        commit = target.commit_of(manifest)
+        log.info("The batch is in the table already: its receipt is made again", delta_version=commit.version)
+        return receipts.merged(manifest, commit, target.row_count(), replayed=True)
+    with watch.phase("read"):
+        changes = read_changes(session, storage, manifest, log)
+    try:
+        for rejection in changes.rejected:
+            log.warning("Rejected a file", file=rejection.file.source, reason=rejection.reason)
+        with watch.phase("merge"):
+            commit = _commit(session, target, changes, order, work, manifest, log)
+        with watch.phase("settle"):
+            return receipts.merged(manifest, commit, target.row_count(), replayed=False)
+    finally:
+        changes.release_kept()
+
+
+def _commit(
+    session: SparkSession,
+    target: Target,
+    changes: Changes,
+    order: BatchOrder,
+    work: Work,
+    manifest: Manifest,
+    log: Log,
+) -> Commit:
+    plan = plan_merge(target, changes, manifest.contract)
+    log.info("Merging", plan=plan.sentence)
+    with numbered_commit(
+        session, manifest.app_id, manifest.batch, receipts.told(manifest, order, work, changes, plan.sentence)
+    ):
+        plan.run()
+    if target.last_batch(manifest.app_id) != manifest.batch:
+        raise JobError(
+            f"The merge of batch {manifest.batch} into {target.uri} ended without a commit of its number. "
+            "The batch is not merged. Please report this with the step's log."
+        )
+    return target.commit_of(manifest)

@@ -1,0 +1,305 @@
+"""From the files of a manifest to the changes of a batch: typed rows that know their place in the total order.
+
+One pass over the data reads, checks and keeps it; one small row for each part of a file comes back to the
+driver. A file that breaks its contract is left out whole, with the reason; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+from tidegate_spark import reading
+from tidegate_spark.errors import SourceChanged
+from tidegate_spark.logs import Log
+from tidegate_spark.sources import format_of, rows
+from tidegate_spark.storage import Storage
+from tidegate_spark.work import Contract, Manifest, SourceFile
+
+ORIGIN = "_tidegate"
+"""The struct column of every table: what places a row in the total order, and its batch."""
+ORIGIN_TYPE = "struct<event_time:timestamp,source:string,sequencer:string,position:bigint,batch:bigint>"
+
+_BASE = "_tidegate_base"
+_RANGE_TYPES = frozenset({"tinyint", "smallint", "int", "bigint", "date"})
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A file that is not what its contract says."""
+
+    file: SourceFile
+    reason: str
+    rows: int = 0
+    """How many rows were left out with it, if it could be read so far."""
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """What values of a key column the changes have: lets a merge skip files of the table."""
+
+    column: str
+    condition: str
+    """A predicate of literals on `{column}`, to be formatted with the column's qualified name."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The readable rows of a batch."""
+
+    rows: DataFrame
+    """The contract's columns in its order, then `_tidegate`."""
+    files: tuple[SourceFile, ...]
+    rejected: tuple[Rejection, ...]
+    rows_read: int
+    key_ranges: tuple[KeyRange, ...]
+    release_kept: reading.Release
+
+    @property
+    def rows_rejected(self) -> int:
+        return sum(rejection.rows for rejection in self.rejected)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one pass found out about a part of a file."""
+
+    uri: str
+    block: int
+    rows: int
+    blanks: int
+    first_row_id: int
+    first_problem: int | None
+    ranges: dict[str, tuple[Any, Any]]
+
+
+def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, log: Log) -> Changes:
+    """Read, check and keep the batch's files. Raises SourceChanged, ReadFailed, NotSupported."""
+    contract = manifest.contract
+    bad_captures = _bad_captures(session, manifest)
+    candidates = [file for file in manifest.files if file.index not in bad_captures]
+    kept = reading.keep_readable(
+        session, storage, format_of(contract), contract, candidates, _aggregates(contract), log
+    )
+    parts = [_part(row) for row in kept.parts]
+    _check_unchanged(storage, manifest.files)
+    by_uri = {reading.normal(file.uri): file for file in kept.files}
+    reasons = _row_problems(kept.frame, parts)
+    counts: dict[str, int] = {}
+    for part in parts:
+        counts[part.uri] = counts.get(part.uri, 0) + part.rows - part.blanks
+    rejected = [
+        *(Rejection(file, bad_captures[file.index]) for file in manifest.files if file.index in bad_captures),
+        *(Rejection(file, reason) for file, reason in kept.broken),
+        *(Rejection(by_uri[uri], reason, counts[uri]) for uri, reason in reasons.items()),
+    ]
+    good_parts = [part for part in parts if part.uri not in reasons]
+    return Changes(
+        rows=_placed(session, kept.frame, good_parts, by_uri, manifest),
+        files=tuple(file for uri, file in by_uri.items() if uri not in reasons),
+        rejected=tuple(sorted(rejected, key=lambda rejection: rejection.file.index)),
+        rows_read=sum(part.rows - part.blanks for part in good_parts),
+        key_ranges=tuple(_key_ranges(manifest, good_parts, by_uri)),
+        release_kept=kept.release,
+    )
+
+
+def _aggregates(contract: Contract) -> list[Column]:
+    """What one pass over a part says. Numbers and dates alone, so that Spark needn't sort for it."""
+    return [
+        F.count("*").alias("rows"),
+        F.count_if(rows.BLANK).alias("blanks"),
+        F.min(rows.ROW_ID).alias("first_row_id"),
+        F.min(F.when(F.col(rows.PROBLEM).isNotNull(), F.col(rows.ROW_ID))).alias("first_problem"),
+        *(
+            bound(F.col(rows.quoted(name))).alias(f"{side} {name}")
+            for name in _ranged_keys(contract)
+            for side, bound in (("min", F.min), ("max", F.max))
+        ),
+    ]
+
+
+def _ranged_keys(contract: Contract) -> list[str]:
+    types = {column.name: column.type.lower() for column in contract.file_columns}
+    return [key for key in contract.keys if types.get(key) in _RANGE_TYPES]
+
+
+def _part(row: Row) -> _Part:
+    found = row.asDict()
+    names = [name.removeprefix("min ") for name in found if name.startswith("min ")]
+    return _Part(
+        uri=reading.normal(found[rows.FILE]),
+        block=found[rows.BLOCK],
+        rows=found["rows"],
+        blanks=found["blanks"],
+        first_row_id=found["first_row_id"],
+        first_problem=found["first_problem"],
+        ranges={name: (found[f"min {name}"], found[f"max {name}"]) for name in names},
+    )
+
+
+def _bases(parts: Iterable[_Part]) -> dict[tuple[str, int], int]:
+    """By part: what to take off a row's id to get its number in the file, counted from 1."""
+    bases: dict[tuple[str, int], int] = {}
+    before: dict[str, int] = {}
+    for part in sorted(parts, key=lambda part: (part.uri, part.block)):
+        bases[part.uri, part.block] = part.first_row_id - before.get(part.uri, 0) - 1
+        before[part.uri] = before.get(part.uri, 0) + part.rows
+    return bases
+
+
+def _row_problems(frame: DataFrame, parts: list[_Part]) -> dict[str, str]:
+    """Why files are rejected for a row of theirs, by URI: the first such row of each."""
+    bases = _bases(parts)
+    first: dict[str, _Part] = {}
+    for part in sorted(parts, key=lambda part: part.block):
+        if part.first_problem is not None:
+            first.setdefault(part.uri, part)
+    if not first:
+        return {}
+    ids = [part.first_problem for part in first.values()]
+    texts = {
+        row[0]: row[1]
+        for row in frame.where(F.col(rows.ROW_ID).isin(ids)).select(rows.ROW_ID, rows.PROBLEM).collect()
+    }
+    return {
+        uri: f"row {(part.first_problem or 0) - bases[uri, part.block]}: {texts[part.first_problem]}"
+        for uri, part in first.items()
+    }
+
+
+def _placed(
+    session: SparkSession,
+    frame: DataFrame,
+    parts: list[_Part],
+    by_uri: dict[str, SourceFile],
+    manifest: Manifest,
+) -> DataFrame:
+    """The rows of the good files, with their captures and their place. The join is what leaves files out."""
+    contract = manifest.contract
+    bases = _bases(parts)
+    described = [
+        (
+            part.uri,
+            part.block,
+            bases[part.uri, part.block],
+            by_uri[part.uri].event_time,
+            by_uri[part.uri].source,
+            by_uri[part.uri].sequencer,
+            *(by_uri[part.uri].captures[name] for name in contract.captures),
+        )
+        for part in parts
+    ]
+    text = ("event_time", "source", "sequencer", *(f"capture {name}" for name in contract.captures))
+    schema = StructType(
+        [
+            StructField(rows.FILE, StringType()),
+            StructField(rows.BLOCK, LongType()),
+            StructField(_BASE, LongType()),
+            *(StructField(name, StringType()) for name in text),
+        ]
+    )
+    files = session.createDataFrame(described, schema, verifySchema=False)
+    origin = F.struct(
+        F.col("event_time").cast("timestamp").alias("event_time"),
+        F.col("source").alias("source"),
+        F.col("sequencer").alias("sequencer"),
+        (F.col(rows.ROW_ID) - F.col(_BASE)).alias("position"),
+        F.lit(manifest.batch).cast("bigint").alias("batch"),
+    )
+    given = {
+        column.name: rows.try_cast(rows.quoted(f"capture {column.name}"), column.type)
+        for column in contract.columns
+        if column.name in contract.captures
+    }
+    return (
+        frame.where(~F.col(rows.BLANK))
+        .select(
+            *(
+                F.col(rows.quoted(column.name)).alias(f"row {column.name}")
+                for column in contract.file_columns
+            ),
+            reading.normal_column(F.col(rows.FILE)).alias(rows.FILE),
+            rows.BLOCK,
+            rows.ROW_ID,
+        )
+        .join(F.broadcast(files), [rows.FILE, rows.BLOCK], "inner")
+        .select(
+            *(
+                (given.get(column.name, F.col(rows.quoted(f"row {column.name}")))).alias(column.name)
+                for column in contract.columns
+            ),
+            origin.alias(ORIGIN),
+        )
+    )
+
+
+def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
+    """Files whose path gives a value that isn't of its column's type, by index."""
+    contract = manifest.contract
+    typed = [c for c in contract.columns if c.name in contract.captures and c.type.lower() != "string"]
+    if not typed:
+        return {}
+    values = [(file.index, *(file.captures[column.name] for column in typed)) for file in manifest.files]
+    schema = StructType(
+        [StructField("index", LongType()), *(StructField(column.name, StringType()) for column in typed)]
+    )
+    cells = [rows.from_text(column.name, column.type) for column in typed]
+    found = (
+        session.createDataFrame(values, schema, verifySchema=False)
+        .select("index", F.coalesce(*(cell.problem for cell in cells)).alias("problem"))
+        .where("problem IS NOT NULL")
+        .collect()
+    )
+    return {row["index"]: f"its path: {row['problem']}" for row in found}
+
+
+def _check_unchanged(storage: Storage, files: Iterable[SourceFile]) -> None:
+    """Compare what was read in place with what the manifest pins. Raises :class:`SourceChanged`."""
+
+    def etag_of(file: SourceFile) -> str | None:
+        try:
+            return storage.etag(file.uri)
+        except FileNotFoundError:
+            return "none: it is gone"
+
+    in_place = [file for file in files if file.in_place and file.etag]
+    for file, etag in zip(in_place, storage.in_threads(etag_of, in_place), strict=True):
+        if etag is not None and etag != file.etag:
+            raise SourceChanged(
+                f"{file.source} was overwritten or deleted after its batch was made: its ETag is {etag}, the manifest "
+                f"pins {file.etag}. Nothing to do: the next attempt reads a copy of the pinned version.",
+                file=file.key,
+            )
+
+
+def _key_ranges(manifest: Manifest, parts: list[_Part], by_uri: dict[str, SourceFile]) -> Iterable[KeyRange]:
+    contract = manifest.contract
+    types = {column.name: column.type.lower() for column in contract.columns}
+    for key in contract.keys:
+        if key in contract.captures and types[key] == "string":
+            values = sorted({by_uri[part.uri].captures[key] for part in parts})
+            if values:
+                listed = ", ".join(_text_literal(value) for value in values)
+                yield KeyRange(key, f"{{column}} IN ({listed})")
+        elif key in _ranged_keys(contract):
+            bounds = [part.ranges[key] for part in parts if part.ranges[key][0] is not None]
+            if bounds:
+                low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+                quote = "DATE '{}'" if types[key] == "date" else "{}"
+                yield KeyRange(key, f"{{column}} BETWEEN {quote.format(low)} AND {quote.format(high)}")
+
+
+def _text_literal(value: str) -> str:
+    # Curly brackets: the condition is a format string.
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("{", "{{").replace("}", "}}")
+    return f"'{escaped}'"

@@ -1,0 +1,117 @@
+"""The merge job: takes a work file, merges its batches, leaves a receipt for each.
+
+Tables go side by side, each in a session and a FAIR pool of its own; the batches of one table go one after
+another. A table's failure is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from tidegate_spark import receipts
+from tidegate_spark.batch import merge_batch
+from tidegate_spark.errors import EarlierBatchFailed, summary
+from tidegate_spark.logs import Log
+from tidegate_spark.storage import Storage
+from tidegate_spark.work import BatchOrder, Work, parse_work
+
+_TABLES_AT_ONCE = 4
+"""More than that only compete for the driver."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Merge every batch of `--work`. 0 if all of them are merged, 1 otherwise, after trying all."""
+    arguments = _parser().parse_args(argv)
+    log = Log()
+    log.info("Starting", work=arguments.work)
+    try:
+        spark = SparkSession.builder.config("spark.scheduler.mode", "FAIR").getOrCreate()
+    except Exception as error:  # noqa: BLE001 - one line that can be read, then the exit code
+        log.error("Spark did not start", error=summary(error))
+        return 1
+    try:
+        return run(spark, arguments.work, log)
+    finally:
+        spark.stop()
+
+
+def run(spark: SparkSession, work_uri: str, log: Log | None = None) -> int:
+    """:func:`main` on a session that is there already, which is left running."""
+    log = log or Log()
+    storage = Storage(spark)
+    try:
+        work = parse_work(storage.read(work_uri), work_uri)
+    except Exception as error:  # noqa: BLE001 - without a work file nobody knows where receipts go
+        log.error("The work file can't be read; nothing was done", work=work_uri, error=summary(error))
+        return 1
+    log = log.of(run_id=work.run_id, group=work.group, **{"pass": work.pass_number})
+    tables = work.by_table()
+    with ThreadPoolExecutor(min(_TABLES_AT_ONCE, max(1, len(tables))), thread_name_prefix="table") as pool:
+        answers = list(pool.map(lambda orders: _merge_table(spark, orders, work, log), tables.values()))
+    are_merged = all(answers)
+    log.info("Done", outcome="merged" if are_merged else "failed", tables=list(tables))
+    return 0 if are_merged else 1
+
+
+def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, log: Log) -> bool:
+    """True if all of the table's batches are merged. Nothing gets out of here: other tables go on."""
+    log = log.of(table=orders[0].table)
+    failed: int | None = None
+    try:
+        session, storage = _session_of(spark, orders[0].table), Storage(spark)
+        for order in orders:
+            batch_log = log.of(batch=order.batch)
+            if failed is not None:
+                _refuse(session, storage, order, work, failed)
+            elif merge_batch(session, storage, order, work, batch_log)["outcome"] != "merged":
+                failed = order.batch
+    except Exception as error:  # noqa: BLE001 - the last resort; no receipt means unknown
+        log.error("The table's batches could not be answered for", error=summary(error))
+        return False
+    return failed is None
+
+
+def _session_of(spark: SparkSession, table: str) -> SparkSession:
+    """A session for this thread and table alone: Delta's txn settings must never reach another's writes."""
+    session = spark.newSession()
+    jvm: Any = spark._jvm
+    jvm.org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)  # type: ignore[attr-defined]
+    session.sparkContext.setLocalProperty("spark.scheduler.pool", table)
+    session.sparkContext.setJobDescription(f"tidegate {table}")
+    for name, value in {
+        "spark.sql.session.timeZone": "UTC",
+        # With pruning, the CSV parser no longer sees that a row has too many fields.
+        "spark.sql.csv.parser.columnPruning.enabled": "false",
+        "spark.sql.files.ignoreCorruptFiles": "false",
+        "spark.sql.files.ignoreMissingFiles": "false",
+        "spark.sql.caseSensitive": "false",
+    }.items():
+        session.conf.set(name, value)
+    return session
+
+
+def _refuse(session: SparkSession, storage: Storage, order: BatchOrder, work: Work, failed: int) -> None:
+    error = EarlierBatchFailed(
+        f"Batch {order.batch} of {order.table} was not tried: batch {failed} failed before it. Its receipt says why."
+    )
+    receipt = receipts.complete(receipts.failed(order, error), order, work, session, datetime.now(UTC), {})
+    receipts.write(storage, order.receipt_uri, receipt)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tidegate_spark", description="Merge the batches of a work file into their Delta tables."
+    )
+    parser.add_argument("--work", required=True, help="URI of the work file, written by plan_run")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

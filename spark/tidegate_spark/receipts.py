@@ -1,0 +1,138 @@
+"""What a merge answers: one receipt an attempt, written once and believed by Settle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from tidegate_spark.changes import Changes, Rejection
+from tidegate_spark.commit import Commit
+from tidegate_spark.errors import JobError, cause_of, summary
+from tidegate_spark.storage import Storage
+from tidegate_spark.work import SCHEMA, BatchOrder, Manifest, Work
+
+_REASONS_KEPT = 20
+"""Reasons in the commit itself; the receipt has them all."""
+
+
+def told(manifest: Manifest, order: BatchOrder, work: Work, changes: Changes, plan: str) -> dict[str, Any]:
+    """What the commit is told (its userMetadata): enough to write the receipt again from it alone."""
+    return {
+        "table": manifest.table,
+        "batch": manifest.batch,
+        "manifest_sha256": manifest.sha256,
+        "run_id": work.run_id,
+        "pass": work.pass_number,
+        "fence": order.fence,
+        "files": len(changes.files),
+        "rejected": [_rejected(rejection) for rejection in changes.rejected[:_REASONS_KEPT]],
+        # Every rejected file has to be known after a crash, its reason need not.
+        "rejected_indexes": [rejection.file.index for rejection in changes.rejected],
+        "rows_read": changes.rows_read,
+        "rows_rejected": changes.rows_rejected,
+        "bytes": changes.bytes,
+        "plan": plan,
+    }
+
+
+def merged(manifest: Manifest, commit: Commit, table_rows: int | None, *, replayed: bool) -> dict[str, Any]:
+    """The part of a receipt that is about what was merged: the same after a replay, but for `replayed`."""
+    info = commit.told
+    rows_read = int(info.get("rows_read", 0))
+    return {
+        "outcome": "merged",
+        "manifest_sha256": manifest.sha256,
+        "delta_version": commit.version,
+        "table_rows": table_rows,
+        "rows": {
+            "read": rows_read,
+            "inserted": commit.inserted,
+            "updated": commit.updated,
+            "deleted": commit.deleted,
+            "unchanged": rows_read - commit.inserted - commit.updated,
+            "rejected": int(info.get("rows_rejected", 0)),
+        },
+        "files": {"read": int(info.get("files", 0)), "rejected": _all_rejected(manifest, info)},
+        "bytes": int(info.get("bytes", 0)),
+        "plan": str(info.get("plan", "")),
+        "replayed": replayed,
+        "error": None,
+    }
+
+
+def failed(order: BatchOrder, error: BaseException, rejected: tuple[Rejection, ...] = ()) -> dict[str, Any]:
+    """The part of a receipt that says why nothing was merged."""
+    return {
+        "outcome": "failed",
+        "manifest_sha256": order.manifest_sha256,
+        "delta_version": None,
+        "table_rows": None,
+        "rows": dict.fromkeys(("read", "inserted", "updated", "deleted", "unchanged", "rejected"), 0),
+        "files": {"read": 0, "rejected": [_rejected(rejection) for rejection in rejected]},
+        "bytes": 0,
+        "plan": "",
+        "replayed": False,
+        "error": {
+            "type": type(error).__name__,
+            "message": str(error) if isinstance(error, JobError) else summary(error),
+            "cause": cause_of(error),
+            "file": getattr(error, "file", None) if isinstance(error, JobError) else None,
+            "row": getattr(error, "row", None) if isinstance(error, JobError) else None,
+        },
+    }
+
+
+def complete(
+    part: Mapping[str, Any],
+    order: BatchOrder,
+    work: Work,
+    session: SparkSession,
+    started_at: datetime,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """A whole receipt."""
+    ended_at = datetime.now(UTC)
+    return {
+        "schema": SCHEMA,
+        "table": order.table,
+        "batch": order.batch,
+        "run_id": work.run_id,
+        "pass": work.pass_number,
+        **part,
+        "seconds": {
+            "read": round(seconds.get("read", 0.0), 3),
+            "merge": round(seconds.get("merge", 0.0), 3),
+            **{name: round(value, 3) for name, value in seconds.items() if name not in {"read", "merge"}},
+            "total": round((ended_at - started_at).total_seconds(), 3),
+        },
+        "started_at": started_at.isoformat(),
+        "ended_at": ended_at.isoformat(),
+        "spark_application_id": session.sparkContext.applicationId,
+    }
+
+
+def write(storage: Storage, uri: str, receipt: Mapping[str, Any]) -> bool:
+    """False if this attempt already has a receipt; that one stays."""
+    return storage.create(uri, json.dumps(receipt, ensure_ascii=False, indent=1).encode())
+
+
+def _rejected(rejection: Rejection) -> dict[str, Any]:
+    return {"index": rejection.file.index, "key": rejection.file.key, "reason": rejection.reason}
+
+
+def _all_rejected(manifest: Manifest, info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    known = {entry["index"]: entry for entry in info.get("rejected", ())}
+    keys = {file.index: file.key for file in manifest.files}
+    return [
+        known.get(index)
+        or {
+            "index": index,
+            "key": keys.get(index),
+            "reason": "it broke its contract; the reason was in a receipt that was lost. Send the file again to see it",
+        }
+        for index in info.get("rejected_indexes", list(known))
+    ]

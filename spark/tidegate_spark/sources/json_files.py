@@ -1,0 +1,114 @@
+"""JSON lines: one object a line. A key that is absent is null; a key that the contract doesn't know is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DecimalType, StringType, StructField, StructType, _parse_datatype_string
+
+from tidegate_spark.errors import BrokenFile
+from tidegate_spark.sources import rows
+from tidegate_spark.storage import Storage
+from tidegate_spark.work import Column as ContractColumn
+from tidegate_spark.work import Contract, SourceFile
+
+_OBJECT = "_tidegate_object"
+_OBJECTS = "_tidegate_objects"
+_LINE = "_tidegate_line"
+_UNREADABLE_SUFFIXES = (".zst", ".zstd", ".lz4", ".snappy", ".deflate", ".zip", ".7z", ".xz", ".tar", ".tgz")
+
+
+class JsonFiles:
+    """UTF-8, plain or gzipped. All files have one layout: what is in a line, the line itself says."""
+
+    def layout_of(self, file: SourceFile, contract: Contract, storage: Storage) -> Hashable:  # noqa: ARG002
+        if file.key.lower().endswith(_UNREADABLE_SUFFIXES):
+            raise BrokenFile("this compression can't be read; send the file plain or as .gz")
+        return "lines"
+
+    def read(
+        self,
+        session: SparkSession,
+        uris: Sequence[str],
+        layout: Hashable,  # noqa: ARG002
+        contract: Contract,
+    ) -> DataFrame:
+        lines = session.read.option("recursiveFileLookup", True).text(list(uris))
+        text = F.expr("if(startswith(value, '\ufeff'), substring(value, 2), value)")
+        types = {column.name: _type_in_json(column) for column in contract.file_columns}
+        schema = StructType(
+            [StructField(name, data_type) for name, data_type in types.items()]
+            + [StructField(rows.CORRUPT, StringType())]
+        )
+        parsed = lines.select("*", "_metadata", text.alias(_LINE)).select(
+            "value",
+            "_metadata",
+            _LINE,
+            F.from_json(
+                _LINE, schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": rows.CORRUPT}
+            ).alias(_OBJECT),
+            # The line as the inside of a list: anything but one object shows, also `{..}{..}` and `{..} x`.
+            F.from_json(F.concat(F.lit("["), _LINE, F.lit("]")), "array<map<string,string>>").alias(_OBJECTS),
+        )
+        flat = parsed.select("*", *(F.col(f"{_OBJECT}.{rows.quoted(name)}").alias(name) for name in types))
+        cells = {column.name: _cell(column) for column in contract.file_columns}
+        return rows.checked(
+            flat, contract, cells, _line_problems(contract), blank=F.trim(F.col(_LINE)) == F.lit("")
+        )
+
+
+def _type_in_json(column: ContractColumn) -> StringType | DecimalType | StructType:
+    """Plain values are read as text, so that they are cast as CSV's are.
+
+    Decimals are not: as text they would pass through a double. Nested values have to be parsed as what they are.
+    """
+    data_type = _parse_datatype_string(column.type)
+    is_plain = not isinstance(data_type, DecimalType) and not _is_nested(column.type)
+    return StringType() if is_plain else data_type  # type: ignore[return-value]
+
+
+def _is_nested(type_name: str) -> bool:
+    return type_name.strip().lower().startswith(("struct", "array", "map"))
+
+
+def _cell(column: ContractColumn) -> rows.Cell:
+    type_name = column.type.strip().lower()
+    if not _is_nested(type_name) and not type_name.startswith(("decimal", "dec(", "numeric")):
+        return rows.from_text(column.name, type_name)
+    value = F.col(rows.quoted(column.name))
+    raw = F.get_json_object(F.col(_LINE), f"$['{column.name}']")
+    return rows.Cell(
+        value, rows.cast_problem(column.name, column.type, raw, is_bad=value.isNull() & raw.isNotNull())
+    )
+
+
+def _line_problems(contract: Contract) -> list[Column]:
+    known = F.array(*(F.lit(column.name) for column in contract.file_columns))
+    bytes_of_line = F.col("value").cast("binary")
+    unknown = F.array_except(F.map_keys(F.col(_OBJECTS)[0]), known)
+    return [
+        F.when(
+            F.encode(F.decode(bytes_of_line, "UTF-8"), "UTF-8") != bytes_of_line,
+            F.lit("holds bytes that are not UTF-8; save the file as UTF-8"),
+        ),
+        F.when(
+            F.coalesce(F.size(F.col(_OBJECTS)) != 1, F.lit(True)) | F.col(_OBJECTS)[0].isNull(),
+            F.lit("is not one JSON object; write each object on a line of its own"),
+        ),
+        F.when(
+            F.size(unknown) > 0,
+            F.concat(F.lit("column "), F.array_join(unknown, ", "), F.lit(" is not in the contract")),
+        ),
+        # Nested values of a wrong type leave their mark on the object as a whole.
+        F.when(
+            F.col(f"{_OBJECT}.{rows.CORRUPT}").isNotNull(),
+            _first_misfit(contract),
+        ),
+    ]
+
+
+def _first_misfit(contract: Contract) -> Column:
+    problems = [_cell(column).problem for column in contract.file_columns]
+    return F.coalesce(*problems, F.lit("a nested value is not of the contract's type"))

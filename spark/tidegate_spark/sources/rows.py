@@ -1,0 +1,109 @@
+"""The columns that every read row carries besides the contract's, and how a value gets its type.
+
+A value that doesn't fit its type is never lost and never an exception: the row says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from tidegate_spark.work import Contract
+
+FILE = "_tidegate_file"
+"""URI of the file, as Spark has it."""
+BLOCK = "_tidegate_block"
+"""Where in the file the part begins that the row was read from: large files are read in parts."""
+ROW_ID = "_tidegate_row_id"
+"""Grows with the row within its part, without gaps. Says nothing across parts."""
+PROBLEM = "_tidegate_problem"
+"""What is wrong with the row, for people; null in nearly all."""
+BLANK = "_tidegate_blank"
+"""A line with nothing on it: counted, never merged."""
+CORRUPT = "_tidegate_corrupt"
+
+REPLACEMENT = "\ufffd"
+"""What a decoder writes for bytes that it can't decode."""
+
+_INTEGERS = frozenset({"tinyint", "smallint", "int", "bigint"})
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A column's value in its contract's type, and what is wrong with it (null if nothing)."""
+
+    value: Column
+    problem: Column
+
+
+def quoted(name: str) -> str:
+    """A column name as Spark SQL takes it literally."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def from_text(name: str, type_name: str) -> Cell:
+    """The text column `name` as `type_name`; `12.0` is a whole number, as pandas writes it."""
+    raw = F.col(quoted(name))
+    if type_name == "string":
+        return Cell(raw, F.lit(None).cast("string"))
+    value = try_cast(quoted(name), type_name)
+    if type_name in _INTEGERS:
+        without_zeros = f"regexp_replace({quoted(name)}, '[.]0+$', '')"
+        value = F.coalesce(value, try_cast(without_zeros, type_name))
+    return Cell(value, cast_problem(name, type_name, raw, is_bad=raw.isNotNull() & value.isNull()))
+
+
+def try_cast(expression: str, type_name: str) -> Column:
+    """Null instead of an error where the value doesn't fit."""
+    return F.expr(f"try_cast({expression} AS {type_name})")
+
+
+def cast_problem(name: str, type_name: str, raw: Column, *, is_bad: Column) -> Column:
+    """`column x: 'abc' is not a valid int` where `is_bad`."""
+    shown = F.substring(raw.cast("string"), 1, _SHOWN_CHARACTERS)
+    return F.when(is_bad, F.concat(F.lit(f"column {name}: '"), shown, F.lit(f"' is not a valid {type_name}")))
+
+
+def undecodable(name: str, encoding: str) -> Column:
+    """Text that holds the mark of bytes which could not be decoded."""
+    return F.when(
+        F.col(quoted(name)).contains(REPLACEMENT),
+        F.lit(
+            f"column {name}: holds bytes that are not {encoding} (they read as U+FFFD); save the file as {encoding} "
+            "or change the contract's encoding"
+        ),
+    )
+
+
+def checked(
+    frame: DataFrame,
+    contract: Contract,
+    cells: dict[str, Cell],
+    problems: Sequence[Column],
+    blank: Column | None = None,
+) -> DataFrame:
+    """The contract's columns of a file, typed, and the columns of this module.
+
+    `problems` of the row as a whole come before those of its values: they are the reason for them.
+    """
+    columns = contract.file_columns
+    null_keys = [
+        F.when(cells[column.name].value.isNull(), F.lit(f"key column {column.name} is null"))
+        for column in columns
+        if column.name in contract.keys
+    ]
+    found = [*problems, *(cells[column.name].problem for column in columns), *null_keys]
+    problem = F.coalesce(*found, F.lit(None).cast("string"))
+    is_blank = F.lit(False) if blank is None else blank
+    return frame.select(
+        *(cells[column.name].value.alias(column.name) for column in columns),
+        F.col("_metadata.file_path").alias(FILE),
+        F.col("_metadata.file_block_start").alias(BLOCK),
+        F.monotonically_increasing_id().alias(ROW_ID),
+        F.when(~is_blank, problem).alias(PROBLEM),
+        is_blank.alias(BLANK),
+    )

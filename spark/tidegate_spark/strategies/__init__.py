@@ -1,0 +1,34 @@
+"""How the changes of a batch become the table's rows: one module a strategy, one line in the registry.
+
+A strategy is a function of the table, the changes and the contract. It answers with a plan that says what it
+will do before it does it; running it is one commit, whatever the changes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tidegate_spark.changes import Changes
+from tidegate_spark.errors import NotSupported
+from tidegate_spark.strategies.append import plan_append
+from tidegate_spark.strategies.plan import MergePlan
+from tidegate_spark.strategies.upsert import plan_upsert
+from tidegate_spark.table import Target
+from tidegate_spark.work import Contract
+
+_STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
+    "upsert": plan_upsert,
+    "append": plan_append,
+}
+
+
+def plan_merge(target: Target, changes: Changes, contract: Contract) -> MergePlan:
+    """What the contract's strategy will do with these changes. Raises :class:`NotSupported`."""
+    try:
+        strategy = _STRATEGIES[contract.strategy]
+    except KeyError:
+        raise NotSupported(
+            f"Strategy {contract.strategy!r} of {contract.table} is unknown: this job knows "
+            f"{', '.join(sorted(_STRATEGIES))}."
+        ) from None
+    return strategy(target, changes, contract)

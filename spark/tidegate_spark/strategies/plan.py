@@ -1,0 +1,40 @@
+"""What a strategy means to do, as data that a test can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pyspark.sql import DataFrame
+
+from tidegate_spark.changes import Changes
+from tidegate_spark.table import Target
+
+Operation = Literal["merge", "append", "nothing"]
+
+
+@dataclass(frozen=True)
+class MergePlan:
+    """One commit. `condition` and `update_if` name the table's row `target` and the change `change`."""
+
+    operation: Operation
+    sentence: str
+    """For people: what is done, to what, and why so."""
+    run: Callable[[], None]
+    condition: str | None = None
+    update_if: str | None = None
+    deletes: bool = False
+
+
+def nothing_to_do(target: Target, changes: Changes, why: str) -> MergePlan:
+    """Still one commit: it carries the batch's number, without which the next batch would be refused."""
+    nothing = changes.rows.where("false")
+    return MergePlan(
+        "nothing", f"Commit the batch's number and no rows: {why}.", run=lambda: append(target, nothing)
+    )
+
+
+def append(target: Target, rows: DataFrame) -> None:
+    """Write rows as they are."""
+    rows.write.format("delta").mode("append").save(target.uri)

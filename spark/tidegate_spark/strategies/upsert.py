@@ -1,0 +1,77 @@
+"""upsert: the newest change of a key wins, in whatever order and however often the changes come.
+
+"Newest" is one total order (`_order`), kept with the row in its `_tidegate` column. A change that isn't newer than
+what the table has changes nothing; that alone makes any order, repetition and batching end in the same table.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from tidegate_spark.changes import ORIGIN, Changes
+from tidegate_spark.sources.rows import quoted
+from tidegate_spark.strategies.plan import MergePlan, nothing_to_do
+from tidegate_spark.table import Target
+from tidegate_spark.work import Contract
+
+_PLACE = ("event_time", "source", "sequencer", "position")
+
+
+def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePlan:
+    """Merge the newest change of each key on null-safe equality of all keys."""
+    if not changes.rows_read:
+        return nothing_to_do(target, changes, "no file of the batch has a row that can be merged")
+    same_key = " AND ".join(f"target.{quoted(key)} <=> change.{quoted(key)}" for key in contract.keys)
+    # Literals are what lets Delta skip files: it knows each file's smallest and largest value.
+    literal = [
+        found.condition.format(column=f"target.{quoted(found.column)}") for found in changes.key_ranges
+    ]
+    condition = " AND ".join([*literal, same_key])
+    is_newer = f"{order_of('change', contract)} > {order_of('target', contract)}"
+    newest = newest_of_each_key(changes.rows, contract)
+
+    def run() -> None:
+        (
+            target.delta.alias("target")
+            .merge(newest.alias("change"), condition)
+            .whenMatchedUpdateAll(condition=is_newer)
+            .whenNotMatchedInsertAll()
+            .execute()
+        )
+
+    skipping = f", looking only where {' and '.join(literal)}" if literal else ""
+    return MergePlan(
+        "merge",
+        f"Upsert {changes.rows_read} rows of {len(changes.files)} files by {', '.join(contract.keys)}: the newest by "
+        f"{contract.sequence_by or 'arrival'} wins{skipping}.",
+        run=run,
+        condition=condition,
+        update_if=is_newer,
+    )
+
+
+def order_of(side: str, contract: Contract) -> str:
+    """The place of a row in the total order of changes; a missing sequence value is the oldest."""
+    fields = [f"{side}.{ORIGIN}.{name} AS {name}" for name in _PLACE]
+    if contract.sequence_by:
+        fields.insert(0, f"{side}.{quoted(contract.sequence_by)} AS sequence")
+    return f"struct({', '.join(fields)})"
+
+
+def newest_of_each_key(rows: DataFrame, contract: Contract) -> DataFrame:
+    """One row a key: Delta takes no two changes of one row. No two rows have the same place, so it is always the same."""
+    rank = "_tidegate_rank"
+    newest_first = Window.partitionBy(*(_column(key) for key in contract.keys)).orderBy(
+        F.expr(order_of("change", contract)).desc()
+    )
+    return (
+        rows.alias("change")
+        .withColumn(rank, F.row_number().over(newest_first))
+        .where(F.col(rank) == 1)
+        .drop(rank)
+    )
+
+
+def _column(name: str) -> Column:
+    return F.col(quoted(name))

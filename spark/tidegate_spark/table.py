@@ -1,0 +1,201 @@
+"""The Delta table of a contract: opened, made if it isn't there, and asked what it has seen."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType, _parse_datatype_string
+
+from tidegate_spark.changes import ORIGIN, ORIGIN_TYPE
+from tidegate_spark.commit import Commit, parse_commit
+from tidegate_spark.errors import ForeignCommit, TableRefused, WrongPredecessor
+from tidegate_spark.storage import Storage
+from tidegate_spark.work import Contract, Manifest
+
+NAME_PROPERTY = "tidegate.table"
+_INDEXED_COLUMNS = 32
+"""Delta's default number of columns with statistics."""
+_ORIGIN_FIELDS = 5
+_SEARCHED_COMMITS = 1000
+"""How far back a batch's commit is looked for, should OPTIMIZE and the like have come after it."""
+
+
+class Target:
+    """A table at its location. Made by :func:`open_target`."""
+
+    def __init__(self, session: SparkSession, storage: Storage, uri: str) -> None:
+        self.session = session
+        self.uri = uri
+        self._storage = storage
+        jvm: Any = session._jvm
+        self._delta_log_class = jvm.org.apache.spark.sql.delta.DeltaLog
+
+    @property
+    def delta(self) -> DeltaTable:
+        """The table as Delta's own API has it."""
+        return DeltaTable.forPath(self.session, self.uri)
+
+    def frame(self) -> DataFrame:
+        """The table's rows as they are now."""
+        return self.session.read.format("delta").load(self.uri)
+
+    def snapshot(self) -> Any:
+        """Delta's newest snapshot, an object of the JVM."""
+        return self._delta_log_class.forTableWithSnapshot(
+            self.session._jsparkSession,  # type: ignore[attr-defined]
+            self.uri,
+        )._2()
+
+    def last_batch(self, app_id: str) -> int | None:
+        """The number of the last batch that is in the table; None before the first."""
+        found = self.snapshot().transactions().get(app_id)
+        return int(found.get()) if found.isDefined() else None
+
+    def row_count(self) -> int | None:
+        """Rows by the log's statistics; None if some file has none. Reads no data."""
+        files = DataFrame(self.snapshot().allFiles().toDF(), self.session)
+        present = F.get_json_object("stats", "$.numRecords").cast("bigint")
+        removed = F.coalesce(F.col("deletionVector.cardinality"), F.lit(0))
+        counted = files.agg(
+            F.coalesce(F.sum(present - removed), F.lit(0)).alias("rows"),
+            F.count_if(present.isNull()).alias("unknown"),
+        ).first()
+        return None if counted is None or counted["unknown"] else int(counted["rows"])
+
+    def commit_of(self, manifest: Manifest) -> Commit:
+        """The commit that merged this batch. Raises ForeignCommit, TableRefused."""
+        newest = int(self.snapshot().version())
+        for version in range(newest, max(-1, newest - _SEARCHED_COMMITS), -1):
+            try:
+                raw = self._storage.read(f"{self.uri}/_delta_log/{version:020d}.json")
+            except FileNotFoundError:
+                break
+            commit = parse_commit(version, raw)
+            if commit is None or commit.told.get("batch") != manifest.batch:
+                continue
+            if commit.told.get("manifest_sha256") != manifest.sha256:
+                raise ForeignCommit(
+                    f"{self.uri} holds batch {manifest.batch} already (version {version}), but made from another "
+                    f"manifest: {commit.told.get('manifest_sha256')}, not {manifest.sha256}. Two ledgers write this "
+                    "table, or one was restored. Nothing was written; see which is right before you go on."
+                )
+            return commit
+        raise TableRefused(
+            f"{self.uri} says that it has merged batch {manifest.batch}, but its log has no such commit (any more). "
+            "Settle this batch by hand."
+        )
+
+
+def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> Target:
+    """The batch's table, made now if there is nothing yet. Raises :class:`TableRefused`."""
+    # Delta compares locations as text, and Hadoop writes `file:` with one slash.
+    target = Target(session, storage, str(storage.path(manifest.target).toString()))
+    if DeltaTable.isDeltaTable(session, target.uri):
+        _check_ours(target, manifest.contract)
+    else:
+        _create(target, storage, manifest.contract)
+    return target
+
+
+def check_predecessor(target: Target, manifest: Manifest) -> bool:
+    """True if the batch is in the table already, False if it may be merged now. Raises WrongPredecessor."""
+    last = target.last_batch(manifest.app_id)
+    if last == manifest.batch:
+        return True
+    if last != manifest.predecessor:
+        raise WrongPredecessor(
+            f"Batch {manifest.batch} of {manifest.table} follows {_named(manifest.predecessor)}, but the last one in "
+            f"{target.uri} is {_named(last)}. Nothing was written. If the table was restored, rewound or written by "
+            "another ledger, settle that first; batches of a table go in one after another."
+        )
+    return False
+
+
+def _named(batch: int | None) -> str:
+    return "no batch" if batch is None else f"batch {batch}"
+
+
+def _create(target: Target, storage: Storage, contract: Contract) -> None:
+    path = storage.path(target.uri)
+    try:
+        found = path.getFileSystem(storage.conf).listStatus(path)
+    except Py4JJavaError as failed:
+        if "FileNotFound" not in str(failed):
+            raise
+        found = ()
+    if found:
+        raise TableRefused(
+            f"{target.uri} is not empty and not a Delta table, so no table was made there. Move away what is there, "
+            "or give the contract another table name."
+        )
+    columns = len(contract.columns) + _ORIGIN_FIELDS
+    builder = (
+        DeltaTable.createIfNotExists(target.session)
+        .location(target.uri)
+        .addColumns(_table_schema(contract))
+        .property(NAME_PROPERTY, contract.table)
+        .property("delta.enableDeletionVectors", "false")
+    )
+    if columns > _INDEXED_COLUMNS:
+        # The struct's source is what a re-sent file is looked for by.
+        builder = builder.property("delta.dataSkippingNumIndexedCols", str(columns))
+    if contract.partition_by:
+        builder = builder.partitionedBy(*contract.partition_by)
+    builder.execute()
+
+
+def _check_ours(target: Target, contract: Contract) -> None:
+    metadata = target.snapshot().metadata()
+    owner = metadata.configuration().get(NAME_PROPERTY)
+    if not owner.isDefined() or owner.get() != contract.table:
+        whose = f"of {owner.get()!r}" if owner.isDefined() else "that Tidegate did not make"
+        raise TableRefused(
+            f"{target.uri} is a Delta table {whose} (property {NAME_PROPERTY}). Nothing was written. Use another "
+            f"table name, or set the property to {contract.table!r} if this really is its table."
+        )
+    wanted = _table_schema(contract)
+    found = StructType.fromJson(json.loads(metadata.schemaString()))
+    there = {field.name: field.dataType.simpleString() for field in found}
+    asked = {field.name: field.dataType.simpleString() for field in wanted}
+    partitions = tuple(_strings(metadata.partitionColumns()))
+    faults = [
+        *(
+            f"column {name} {type_name} is not in the table"
+            for name, type_name in asked.items()
+            if name not in there
+        ),
+        *(
+            f"column {name} {type_name} is not in the contract"
+            for name, type_name in there.items()
+            if name not in asked
+        ),
+        *(
+            f"column {name} is {there[name]} in the table and {asked[name]} in the contract"
+            for name in asked.keys() & there.keys()
+            if asked[name] != there[name]
+        ),
+    ]
+    if partitions != contract.partition_by:
+        faults.append(f"partitioned by {list(partitions)}, the contract says {list(contract.partition_by)}")
+    if faults:
+        raise TableRefused(
+            f"{target.uri} doesn't fit its contract: {'; '.join(sorted(faults))}. Nothing was written. Change the contract "
+            "back, or alter the table."
+        )
+
+
+def _table_schema(contract: Contract) -> StructType:
+    schema = StructType()
+    for column in contract.columns:
+        schema.add(column.name, _parse_datatype_string(column.type))
+    return schema.add(ORIGIN, _parse_datatype_string(ORIGIN_TYPE))
+
+
+def _strings(sequence: Any) -> list[str]:
+    """A Scala sequence of strings."""
+    return [str(sequence.apply(index)) for index in range(sequence.size())]

