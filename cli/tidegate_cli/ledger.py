@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-PENDING_SHARDS = 8
-SEQUENCER_LENGTH = 40
-
 Item = Mapping[str, Any]
 
 

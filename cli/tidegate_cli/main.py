@@ -12,7 +12,7 @@ import typer
 
 from tidegate_cli.exit_codes import ExitCode
 from tidegate_cli.output import CliError, complain
-from tidegate_cli.verbs import query, status, tables
+from tidegate_cli.verbs import dispatch, local, query, status, tables, timings
 
 app = typer.Typer(
     name="tidegate",
@@ -24,6 +24,9 @@ app = typer.Typer(
 )
 app.command()(status.status)
 app.command()(query.query)
+app.command()(timings.timings)
+app.add_typer(dispatch.app, name="dispatch")
+app.add_typer(local.app, name="local")
 app.add_typer(tables.app, name="tables")
 
 

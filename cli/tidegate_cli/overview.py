@@ -113,23 +113,34 @@ def table_row(
 def _standing(
     now: datetime, state: TableState | None, oldest: datetime | None, due: datetime | None
 ) -> tuple[str, str]:
-    if state and state.blocked_reason:
+    return _standing_of_state(state) or _standing_of_pending(now, oldest, due)
+
+
+def _standing_of_state(state: TableState | None) -> tuple[str, str] | None:
+    """What is the matter with the table itself, before what waits for it."""
+    if state is None:
+        return None
+    if state.blocked_reason:
         return "blocked", state.blocked_reason
-    if state and state.run_id:
+    if state.run_id:
         return "merging", f"in run {state.run_id}"
-    if state and state.unsettled_batch is not None:
+    if state.unsettled_batch is not None:
         wait = f", again after {state.retry_after:%H:%M:%S} UTC" if state.retry_after else ""
         return (
             "retrying",
             f"batch {state.unsettled_batch} failed {wording.count(state.attempts, 'time')}{wait}",
         )
-    if due is not None and now > due:
-        return "late", f"by {wording.duration((now - due).total_seconds())}"
-    if due is not None:
-        return "waiting", f"due in {wording.duration((due - now).total_seconds())}"
-    if oldest is not None:
+    return None
+
+
+def _standing_of_pending(now: datetime, oldest: datetime | None, due: datetime | None) -> tuple[str, str]:
+    if oldest is None:
+        return "up to date", ""
+    if due is None:
         return "waiting", "for the next dispatch"
-    return "up to date", ""
+    if now > due:
+        return "late", f"by {wording.duration((now - due).total_seconds())}"
+    return "waiting", f"due in {wording.duration((due - now).total_seconds())}"
 
 
 def promise_in_words(promise: Freshness) -> str:

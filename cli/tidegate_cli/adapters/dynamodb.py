@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
+from tidegate.arrivals import PENDING_SHARDS
 
 from tidegate_cli import ledger
 from tidegate_cli.adapters.aws import client, translated
@@ -29,7 +30,7 @@ class Ledger:
     def pending(self) -> list[ledger.Arrival]:
         """Every arrival that waits for a batch: what the index `pending` holds, and nothing else is read."""
         found = []
-        for shard in range(ledger.PENDING_SHARDS):
+        for shard in range(PENDING_SHARDS):
             found += self._query(
                 IndexName="pending",
                 KeyConditionExpression="pending_pk = :shard",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -67,6 +68,20 @@ class Clusters:
             ended_at=timeline.get("EndDateTime"),
             steps=tuple(_step(step) for step in reversed(steps)),  # EMR lists the newest first
         )
+
+    def of_run(self, stack: str, run_id: str, since: datetime) -> Cluster | None:
+        """The last cluster of a run, by its name: `<stack>-<run>-<pass>-<launch>`."""
+        prefix = f"{stack}-{run_id}-"
+        with translated():
+            pages = self._emr.get_paginator("list_clusters").paginate(
+                CreatedAfter=since - timedelta(minutes=1)
+            )
+            for page in pages:
+                for cluster in page["Clusters"]:
+                    rest = cluster["Name"].removeprefix(prefix)
+                    if rest != cluster["Name"] and re.fullmatch(r"\d+-\d+", rest):
+                        return self.cluster(cluster["Id"])
+        return None
 
 
 def _step(step: Any) -> Step:

@@ -81,18 +81,13 @@ def show(found: Overview, console: Console) -> None:
     console.print(tables_table(found))
     waiting = sum(row.pending_files for row in found.tables)
     total = sum(row.pending_bytes for row in found.tables)
-    console.print(
-        f"\n{wording.count(waiting, 'file')} pending, {wording.size(total)}"
-        if waiting
-        else "\nNothing is pending."
-    )
+    pending = f"{wording.count(waiting, 'file')} pending, {wording.size(total)}"
+    console.print(f"\n{pending}" if waiting else "\nNothing is pending.")
     for kind in found.set_aside:
-        table = f" for {kind.table}" if kind.table else ""
-        console.print(
-            Text(
-                f"{wording.count(kind.files, 'file')} {kind.state}{table}: {kind.reason} (such as {kind.example})"
-            )
+        files = f"{wording.count(kind.files, 'file')} {kind.state}" + (
+            f" for {kind.table}" if kind.table else ""
         )
+        console.print(Text(f"{files}: {kind.reason} (such as {kind.example})"))
     if not found.set_aside_is_all:
         console.print("These are not all that was set aside: the ledger is large, and only a part was read.")
     if found.runs:

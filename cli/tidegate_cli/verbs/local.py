@@ -1,0 +1,52 @@
+"""`tidegate local`: start and stop the local cloud."""
+
+# ruff: noqa: PLC0415 - the local cloud is imported when it is used, so that --help stays fast
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from tidegate_cli.output import CliError, say
+
+app = typer.Typer(no_args_is_help=True, help="Start and stop the local cloud: AWS on this machine.")
+
+
+@app.command()
+def up(
+    *,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once it is up, and leave it running.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="The port of its endpoint, on loopback.")
+    ] = None,
+) -> None:
+    """Start the local cloud and deploy the stack to it."""
+    _launch("up", detach=detach, port=port)
+
+
+@app.command()
+def down() -> None:
+    """Stop the local cloud and remove what it left."""
+    _launch("down")
+
+
+@app.command()
+def status() -> None:
+    """Say whether the local cloud runs, and where."""
+    _launch("status")
+
+
+def _launch(verb: str, **options: Any) -> None:
+    from tidegate_local import launcher
+
+    action: Callable[..., Any] = getattr(launcher, verb)
+    try:
+        answer = action(**options)
+    except launcher.LocalCloudError as error:
+        raise CliError(str(error)) from None
+    if isinstance(answer, str):
+        say(answer)
