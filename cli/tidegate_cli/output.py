@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -20,24 +20,33 @@ class CliError(Exception):
         self.code = code
 
 
+NO_TERMINAL_WIDTH = 200
+"""Columns for tables that go into a file or a pipe: nothing is broken there."""
+
+
 def out() -> Console:
     """The console for results. Made anew, so that it follows a redirected stdout."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _console(sys.stdout)
 
 
 def err() -> Console:
     """The console for everything that is not the result."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    width = None if file.isatty() else NO_TERMINAL_WIDTH
+    return Console(file=file, highlight=False, width=width)
 
 
 def say(text: str) -> None:
     """Print plain text: brackets in it are no markup."""
-    out().print(text, markup=False)
+    out().print(text, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print plain text to stderr."""
-    err().print(text, markup=False)
+    err().print(text, markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

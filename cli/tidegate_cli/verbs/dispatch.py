@@ -73,15 +73,19 @@ def dispatch(connection: Connection) -> Dispatched:
     """Ask dispatch_runs to start a run for all that is pending."""
     from tidegate_cli.adapters.lambda_functions import invoke
 
-    return parse_answer(invoke(connection, connection.dispatch_function, {"dispatch": "now"}))
+    return parse_answer(
+        invoke(connection, connection.dispatch_function, {"dispatch": "now"}), connection.state_machine_arn
+    )
 
 
-def parse_answer(answer: Any) -> Dispatched:
-    """What dispatch_runs answered."""
+def parse_answer(answer: Any, state_machine_arn: str) -> Dispatched:
+    """What dispatch_runs answered. The execution of a run that it starts is named `<run>-1`."""
     started = answer if isinstance(answer, dict) else {}
+    run_id = started.get("run_id")
+    executions = state_machine_arn.replace(":stateMachine:", ":execution:")
     return Dispatched(
-        run_id=started.get("run_id"),
-        execution_arn=started.get("execution_arn"),
+        run_id=run_id,
+        execution_arn=started.get("execution_arn") or (f"{executions}:{run_id}-1" if run_id else None),
         reason=str(started.get("reason") or "nothing is pending"),
         tables=tuple(started.get("tables") or ()),
     )
