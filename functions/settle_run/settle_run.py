@@ -1,0 +1,50 @@
+"""Settles a run: its batches, its failures, itself. Called by the state machine, which names the action."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from tidegate.adapters.clusters import EmrClusters
+from tidegate.adapters.ledger import DynamoLedger
+from tidegate.adapters.objects import S3Objects
+from tidegate.composition import setting
+from tidegate.runs import Execution
+from tidegate.usecases import settle_run as settle
+from tidegate.usecases.settle_run import SettlePorts, SettleRequest
+
+logger = Logger()
+metrics = Metrics()
+
+ACTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "settle_batches": settle.settle_batches,
+    "assess_failure": settle.assess_failure,
+    "settle_run": settle.settle_run,
+    "fail_run": settle.fail_run,
+}
+
+
+@cache
+def ports() -> SettlePorts:
+    ledger = DynamoLedger(setting("LEDGER_TABLE"))
+    return SettlePorts(ledger, S3Objects(), EmrClusters(), setting("STACK_NAME"), setting("CONTROL_BUCKET"))
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    execution = Execution(**event["execution"])
+    request = SettleRequest(execution, event["input"], event.get("cluster_id"), event.get("error"))
+    action = event["action"]
+    logger.append_keys(run_id=request.run_id, **{"pass": execution.redrive_count, "action": action})
+    metrics.add_metric(name="RunsFailed", unit="Count", value=int(action == "fail_run"))
+    answer = ACTIONS[action](request, ports=ports(), now=datetime.now(UTC))
+    logger.info("settled", extra={"answer": answer})
+    if action == "settle_batches":
+        metrics.add_metric(name="BatchesMerged", unit="Count", value=len(answer["merged"]))
+        metrics.add_metric(name="BatchesFailed", unit="Count", value=len(answer["unsettled"]))
+        rejected = sum(each["rejected_files"] for each in answer["merged"])
+        metrics.add_metric(name="FilesQuarantined", unit="Count", value=rejected)
+    return answer

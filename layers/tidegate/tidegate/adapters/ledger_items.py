@@ -1,0 +1,161 @@
+"""The ledger's items: how arrivals, tables, batches and runs look in DynamoDB, and back."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tidegate.arrivals import Arrival, shard_of
+from tidegate.ports import Batch, Lease, OpenClaim, Table
+from tidegate.runs import Run
+
+Item = Mapping[str, Any]
+
+RUNS_PK = "run"
+
+
+def arrival_key(bucket: str, key: str, sequencer: str) -> dict[str, str]:
+    return {"pk": f"arrival#{bucket}/{key}", "sk": sequencer}
+
+
+def table_key(table: str) -> dict[str, str]:
+    return {"pk": f"table#{table}", "sk": "table"}
+
+
+def batch_key(table: str, number: int) -> dict[str, str]:
+    return {"pk": f"table#{table}", "sk": f"batch#{number:012d}"}
+
+
+def run_key(run_id: str) -> dict[str, str]:
+    return {"pk": RUNS_PK, "sk": run_id}
+
+
+def execution_key(execution_arn: str) -> dict[str, str]:
+    return {"pk": f"execution#{execution_arn}", "sk": "execution"}
+
+
+def pending_pk(shard: int) -> str:
+    return f"pending#{shard}"
+
+
+def arrival_item(arrival: Arrival, now: datetime) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        **arrival_key(arrival.bucket, arrival.key, arrival.sequencer),
+        "kind": "arrival",
+        "bucket": arrival.bucket,
+        "key": arrival.key,
+        "sequencer": arrival.sequencer,
+        "event_name": arrival.event_name,
+        "event_time": iso(arrival.event_time),
+        "recorded_at": iso(now),
+        "size_bytes": arrival.size_bytes,
+        "etag": arrival.etag,
+        "captures": dict(arrival.captures),
+        "state": arrival.state,
+    }
+    optional = {"table": arrival.table, "version_id": arrival.version_id, "reason": arrival.reason}
+    item |= {name: value for name, value in optional.items() if value is not None}
+    if arrival.state == "pending":
+        # The keys of the sparse index: only while pending.
+        item["pending_pk"] = pending_pk(shard_of(arrival.object_name))
+        item["pending_sk"] = f"{arrival.table}#{iso(arrival.event_time)}#{arrival.key}#{arrival.sequencer}"
+    return item
+
+
+def read_arrival(item: Item) -> Arrival:
+    return Arrival(
+        bucket=item["bucket"],
+        key=item["key"],
+        sequencer=item["sequencer"],
+        event_name=item["event_name"],
+        event_time=moment(item["event_time"]),
+        size_bytes=int(item["size_bytes"]),
+        etag=item["etag"],
+        version_id=item.get("version_id"),
+        table=item.get("table"),
+        captures=dict(item.get("captures", {})),
+        state=item["state"],
+        reason=item.get("reason"),
+    )
+
+
+def read_table(name: str, item: Item) -> Table:
+    lease, claim = item.get("lease"), item.get("open_claim")
+    return Table(
+        name=name,
+        next_batch=int(item.get("next_batch", 1)),
+        last_merged_batch=_int(item.get("last_merged_batch")),
+        unsettled_batch=_int(item.get("unsettled_batch")),
+        open_claim=OpenClaim(int(claim["batch"]), claim["candidates_uri"]) if claim else None,
+        lease=Lease(lease["run_id"], int(lease["fence"])) if lease else None,
+        attempts=int(item.get("attempts", 0)),
+        failures=int(item.get("failures", 0)),
+        retry_after=moment(item["retry_after"]) if item.get("retry_after") else None,
+        blocked_reason=item.get("blocked_reason"),
+    )
+
+
+def batch_item(batch: Batch, now: datetime) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        **batch_key(batch.table, batch.number),
+        "kind": "batch",
+        "table": batch.table,
+        "batch": batch.number,
+        "manifest_uri": batch.manifest_uri,
+        "manifest_sha256": batch.manifest_sha256,
+        "files": batch.files,
+        "bytes": batch.size_bytes,
+        "oldest_event_time": iso(batch.oldest_event_time),
+        "newest_event_time": iso(batch.newest_event_time),
+        "state": batch.state,
+        "sealed_at": iso(now),
+    }
+    optional = {"predecessor": batch.predecessor, "run_id": batch.run_id}
+    return item | {name: value for name, value in optional.items() if value is not None}
+
+
+def read_batch(item: Item) -> Batch:
+    return Batch(
+        table=item["table"],
+        number=int(item["batch"]),
+        predecessor=_int(item.get("predecessor")),
+        manifest_uri=item["manifest_uri"],
+        manifest_sha256=item["manifest_sha256"],
+        files=int(item["files"]),
+        size_bytes=int(item["bytes"]),
+        oldest_event_time=moment(item["oldest_event_time"]),
+        newest_event_time=moment(item["newest_event_time"]),
+        state=item["state"],
+        run_id=item.get("run_id"),
+        delta_version=_int(item.get("delta_version")),
+        rows={name: int(count) for name, count in item["rows"].items()} if "rows" in item else None,
+        error=item.get("error"),
+    )
+
+
+def read_run(item: Item) -> Run:
+    return Run(
+        run_id=item["sk"],
+        state=item["state"],
+        pass_=int(item["pass"]),
+        execution_arn=item["execution_arn"],
+        reason=item.get("reason", ""),
+        started_at=moment(item["started_at"]),
+        batches=tuple((table, int(number)) for table, number in item.get("batches", [])),
+        cluster_name=item.get("cluster_name"),
+        ended_at=moment(item["ended_at"]) if item.get("ended_at") else None,
+        summary=item.get("summary"),
+        error=item.get("error"),
+    )
+
+
+def iso(time: datetime) -> str:
+    """ISO 8601 in UTC, to the millisecond: of one width, so that it sorts as text."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _int(value: Any) -> int | None:
+    return None if value is None else int(value)

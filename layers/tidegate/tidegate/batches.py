@@ -1,0 +1,176 @@
+"""Batches: which arrivals of a table are merged together, and the manifest that fixes their list for ever."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.arrivals import Arrival
+from tidegate.contracts import Contract
+
+MANIFEST_SCHEMA = 1
+EPOCH = 1
+"""Of the ledger: a rewound or rebuilt ledger counts its batches anew under another epoch."""
+
+LARGE_BATCH_BYTES = 1024**3
+"""A batch of this size gets a step of its own; smaller ones share one Spark application."""
+
+SUPERSEDING_STRATEGIES = frozenset({"append"})
+"""For these a newer version of a key replaces the rows of an older one, which then need not be merged at all."""
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9/._=-]+")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a claim is about. `superseded` arrivals belong to the batch too, but their rows don't."""
+
+    files: tuple[Arrival, ...]
+    superseded: tuple[Arrival, ...]
+    left: int
+    """How many pending arrivals the limits leave for a later batch."""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(arrival.size_bytes for arrival in self.files)
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an attempt reads a file."""
+
+    in_place: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class StepGroup:
+    """Tables whose batches share one step, which is one Spark application."""
+
+    name: str
+    tables: tuple[str, ...]
+    size_bytes: int
+
+
+def order_of(arrival: Arrival) -> tuple[object, ...]:
+    """The order in which arrivals are taken and listed. It doesn't depend on when they were recorded."""
+    return (arrival.event_time, arrival.bucket, arrival.key, arrival.sequencer)
+
+
+def choose_candidates(pending: Iterable[Arrival], contract: Contract) -> Candidates:
+    """Take the oldest pending arrivals that fit into one batch; at least one, however large it is."""
+    taken: list[Arrival] = []
+    size_bytes = 0
+    waiting = sorted(pending, key=order_of)
+    for arrival in waiting:
+        is_full = len(taken) >= contract.max_files or size_bytes + arrival.size_bytes > contract.max_bytes
+        if taken and is_full:
+            break
+        taken.append(arrival)
+        size_bytes += arrival.size_bytes
+    superseded = _superseded(taken) if contract.strategy in SUPERSEDING_STRATEGIES else set()
+    return Candidates(
+        files=tuple(arrival for arrival in taken if arrival not in superseded),
+        superseded=tuple(arrival for arrival in taken if arrival in superseded),
+        left=len(waiting) - len(taken),
+    )
+
+
+def _superseded(taken: Sequence[Arrival]) -> set[Arrival]:
+    newest: dict[str, Arrival] = {}
+    for arrival in taken:
+        other = newest.get(arrival.object_name)
+        if other is None or arrival.sequencer > other.sequencer:
+            newest[arrival.object_name] = arrival
+    return {arrival for arrival in taken if newest[arrival.object_name] is not arrival}
+
+
+def manifest_of(
+    contract: Contract, batch: int, predecessor: int | None, files: Sequence[Arrival], lake_bucket: str
+) -> bytes:
+    """The manifest of a batch: the same bytes for the same batch, whoever writes it and how often.
+
+    Its SHA-256 is in the table's commit. Paths and sizes are those of the pinned versions; where an attempt reads
+    them stands in the work file of the attempt.
+    """
+    return canonical_json({
+        "schema": MANIFEST_SCHEMA,
+        "table": contract.table,
+        "batch": batch,
+        "predecessor": predecessor,
+        "app_id": f"tidegate:{contract.table}:{EPOCH}",
+        "target": f"s3://{lake_bucket}/{contract.table}",
+        "contract": contract.compiled,
+        "files": [
+            {"index": index, **file_entry(arrival)} for index, arrival in enumerate(sorted(files, key=order_of))
+        ],
+    })  # fmt: skip
+
+
+def file_entry(arrival: Arrival) -> dict[str, Any]:
+    """An arrival as a manifest and a list of candidates write it."""
+    return {
+        "bucket": arrival.bucket,
+        "key": arrival.key,
+        "version_id": arrival.version_id,
+        "sequencer": arrival.sequencer,
+        "etag": arrival.etag,
+        "size_bytes": arrival.size_bytes,
+        "event_time": arrival.event_time.isoformat().replace("+00:00", "Z"),
+        "captures": dict(arrival.captures),
+    }
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces, in UTF-8: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_plain_key(key: str) -> bool:
+    """Whether Spark reads the key as it is.
+
+    It expands globs, hides names that begin with `_` or `.`, and normalises `//`, `.` and `..`. Whatever is not
+    surely safe counts as not plain: a staged copy costs one request.
+    """
+    segments = key.split("/")
+    return bool(_PLAIN_KEY.fullmatch(key)) and not any(
+        segment == "" or segment.startswith((".", "_")) for segment in segments
+    )
+
+
+def location_of(entry: Mapping[str, Any], current_version: str | None, current_etag: str | None) -> Location:
+    """Decide whether a file of a manifest can be read in place.
+
+    `current_version` and `current_etag` are those of the object as it is now; None for both if it is gone.
+    """
+    if not is_plain_key(entry["key"]):
+        return Location(in_place=False, reason="Spark would not read the key as it is")
+    if entry["version_id"] is not None and entry["version_id"] != current_version:
+        return Location(in_place=False, reason="its version is no longer the current one")
+    if entry["etag"] and entry["etag"] != current_etag:
+        return Location(in_place=False, reason="its content is no longer what was recorded")
+    return Location(in_place=True, reason="the pinned version is the current one")
+
+
+def staged_name(index: int, key: str) -> str:
+    """A safe name for a staged copy. It keeps the endings of the file's name, by which Spark picks the codec."""
+    name = key.rsplit("/", 1)[-1]
+    endings = re.search(r"(\.[A-Za-z0-9]{1,8}){1,2}$", name)
+    return f"{index:06d}{endings[0].lower() if endings else ''}"
+
+
+def group_steps(sizes: Mapping[str, int]) -> list[StepGroup]:
+    """Share steps among tables: each large one gets its own, all small ones share the first."""
+    small = sorted(table for table, size_bytes in sizes.items() if size_bytes < LARGE_BATCH_BYTES)
+    large = sorted(table for table, size_bytes in sizes.items() if size_bytes >= LARGE_BATCH_BYTES)
+    groups = [tuple(small)] if small else []
+    groups += [(table,) for table in large]
+    return [
+        StepGroup(f"g{number}", tables, sum(sizes[table] for table in tables)) for number, tables in enumerate(groups)
+    ]

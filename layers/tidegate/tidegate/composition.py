@@ -1,0 +1,41 @@
+"""What the functions share when they put themselves together: their settings and the contents of their layers."""
+
+import json
+import os
+from functools import cache
+from importlib import resources
+
+from tidegate.contracts import Contracts, parse_contracts
+
+
+def setting(name: str) -> str:
+    """An environment variable that the template sets. Raises KeyError with its name if it is missing."""
+    return os.environ[name]
+
+
+@cache
+def contracts() -> Contracts:
+    """The contracts of this deployment, from their layer."""
+    text = resources.files("tidegate_contracts").joinpath("contracts.json").read_text(encoding="utf-8")
+    return parse_contracts(text)
+
+
+def artifacts() -> dict[str, bytes]:
+    """The files of the artifacts' layer, by their paths in it."""
+    found: dict[str, bytes] = {}
+
+    def collect(folder: resources.abc.Traversable, prefix: str) -> None:
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                if entry.name != "__pycache__":
+                    collect(entry, f"{prefix}{entry.name}/")
+            elif f"{prefix}{entry.name}" != "__init__.py":
+                found[f"{prefix}{entry.name}"] = entry.read_bytes()
+
+    collect(resources.files("tidegate_artifacts"), "")
+    return found
+
+
+def as_json(value: object) -> str:
+    """For log lines: JSON with whatever JSON doesn't know as text."""
+    return json.dumps(value, default=str)

@@ -1,0 +1,140 @@
+"""When a run starts, and for which tables: as late as each table's freshness allows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from tidegate.contracts import Contract
+
+START_UP_S = 600
+"""From RunJobFlow to the first step. AWS quotes five to ten minutes; measured times a table will replace it."""
+
+MERGE_OVERHEAD_S = 60
+MERGE_BYTES_PER_S = 20 * 1024**2
+"""A cautious guess for the smallest cluster; measured rates a table will replace it."""
+
+
+@dataclass(frozen=True)
+class TableSnapshot:
+    """What the ledger says of a table at one moment."""
+
+    contract: Contract
+    pending_files: int = 0
+    pending_bytes: int = 0
+    oldest_event_time: datetime | None = None
+    held_by: str | None = None
+    """The run whose lease it is."""
+    unsettled_batch: int | None = None
+    retry_after: datetime | None = None
+    blocked_reason: str | None = None
+
+    @property
+    def has_work(self) -> bool:
+        return self.pending_files > 0 or self.unsettled_batch is not None
+
+
+@dataclass(frozen=True)
+class TableDecision:
+    table: str
+    is_due: bool
+    can_ride_along: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """The tables of the next run, none if nothing is due, and why; `decisions` has a sentence for every table."""
+
+    tables: tuple[str, ...]
+    reason: str
+    decisions: tuple[TableDecision, ...]
+
+
+def decide_dispatch(snapshots: Sequence[TableSnapshot], now: datetime, *, at_once: bool = False) -> Dispatch:
+    """Decide which tables a run merges now.
+
+    A run starts when a table is due, or `at_once` if anything can be merged. Whatever else can be merged rides
+    along: a cluster that is there anyway is the cheapest one.
+    """
+    decisions = tuple(_decide_table(snapshot, now) for snapshot in sorted(snapshots, key=lambda s: s.contract.table))
+    due = [decision for decision in decisions if decision.is_due]
+    riding = [decision for decision in decisions if decision.can_ride_along and not decision.is_due]
+    if not due and not (at_once and riding):
+        return Dispatch((), "no table is due", decisions)
+    chosen = sorted(decision.table for decision in due + riding)
+    reason = "; ".join(f"{decision.table}: {decision.reason}" for decision in (due or riding)[:3])
+    if len(due or riding) > 3:
+        reason += f"; and {len(due or riding) - 3} more"
+    return Dispatch(tuple(chosen), reason if due else f"at once: {reason}", decisions)
+
+
+def _decide_table(snapshot: TableSnapshot, now: datetime) -> TableDecision:
+    obstacle = _obstacle(snapshot, now)
+    if obstacle is not None:
+        return TableDecision(snapshot.contract.table, is_due=False, can_ride_along=False, reason=obstacle)
+    is_due, reason = _due_by_freshness(snapshot, now)
+    return TableDecision(snapshot.contract.table, is_due, can_ride_along=True, reason=reason)
+
+
+def _obstacle(snapshot: TableSnapshot, now: datetime) -> str | None:
+    """Why a table can't be in a run now, however long it has waited."""
+    if not snapshot.has_work:
+        return "nothing is pending"
+    if snapshot.held_by is not None:
+        return f"run {snapshot.held_by} is at it"
+    if snapshot.blocked_reason is not None:
+        return f"blocked: {snapshot.blocked_reason}"
+    if snapshot.retry_after is not None and now < snapshot.retry_after:
+        return f"batch {snapshot.unsettled_batch} is tried again at {snapshot.retry_after:%H:%M:%S} UTC"
+    return None
+
+
+def _due_by_freshness(snapshot: TableSnapshot, now: datetime) -> tuple[bool, str]:
+    contract = snapshot.contract
+    if snapshot.unsettled_batch is not None:
+        return True, f"batch {snapshot.unsettled_batch} is not settled yet"
+    if snapshot.oldest_event_time is None:
+        return True, "its arrivals don't say how old they are"
+    waited_s = int((now - snapshot.oldest_event_time).total_seconds())
+    pending = f"{snapshot.pending_files} files of {snapshot.pending_bytes:,} bytes, the oldest {waited_s} s old"
+    if snapshot.pending_files >= contract.max_files or snapshot.pending_bytes >= contract.max_bytes:
+        return True, f"{pending}: a batch is full, so waiting saves nothing"
+    if contract.freshness.kind == "asap":
+        return True, f"{pending}, as soon as possible"
+    start_at = start_by(snapshot)
+    if now >= start_at:
+        return True, f"{pending}: a later start would miss its freshness"
+    return False, f"{pending}: due at {start_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def start_by(snapshot: TableSnapshot) -> datetime:
+    """The latest moment at which a run can start and still keep the table's freshness.
+
+    Raises ValueError when nothing is pending.
+    """
+    if snapshot.oldest_event_time is None:
+        raise ValueError(f"nothing is pending for {snapshot.contract.table}")
+    deadline = _deadline(snapshot.oldest_event_time, snapshot.contract)
+    merge_s = MERGE_OVERHEAD_S + snapshot.pending_bytes / MERGE_BYTES_PER_S
+    return deadline - timedelta(seconds=START_UP_S + merge_s)
+
+
+def _deadline(landed: datetime, contract: Contract) -> datetime:
+    """When what landed then must be queryable."""
+    freshness = contract.freshness
+    if freshness.kind == "daily":
+        return _next_daily(landed, time.fromisoformat(freshness.at), ZoneInfo(freshness.zone))
+    return landed + timedelta(seconds=freshness.seconds)
+
+
+def _next_daily(after: datetime, at: time, zone: ZoneInfo) -> datetime:
+    """The first moment after `after` at which clocks in `zone` show `at`.
+
+    Built from wall-clock days, so that a day of 23 or 25 hours is right too.
+    """
+    day = after.astimezone(zone).date()
+    moment = datetime.combine(day, at, zone).astimezone(UTC)
+    if moment <= after:
+        moment = datetime.combine(day + timedelta(days=1), at, zone).astimezone(UTC)
+    return moment

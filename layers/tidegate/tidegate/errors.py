@@ -1,0 +1,45 @@
+"""An exception class an outcome. The state machine matches on the names; the messages say what to do."""
+
+
+class TidegateError(Exception):
+    """Base of what Tidegate raises on purpose."""
+
+
+class NotAnArrival(TidegateError):
+    """A message on the queue that is no event of the landing bucket. It ends in the dead-letter queue."""
+
+
+class InvalidRunInput(TidegateError):
+    """The input of an execution has a wrong shape."""
+
+
+class UnknownTable(TidegateError):
+    """A run was asked for a table that no contract has."""
+
+
+class RunIsLive(TidegateError):
+    """Another execution is at this run."""
+
+
+class StalePass(TidegateError):
+    """The execution was redriven, and what calls belongs to a pass that is over."""
+
+
+class LeaseHeld(TidegateError):
+    """Another run may write the table."""
+
+
+class ClaimMoved(TidegateError):
+    """A claim or a batch is not as this run left it: another one got between."""
+
+
+class Throttled(TidegateError):
+    """AWS asked for fewer calls, and botocore's own retries did not help. Trying again later does."""
+
+
+class RunFailed(TidegateError):
+    """The end of a run that could not merge all of its batches. The message is what the operator reads."""
+
+
+class SourceGone(TidegateError):
+    """A version of an object that a batch lists is no longer in the landing bucket."""

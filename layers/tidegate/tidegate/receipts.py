@@ -1,0 +1,70 @@
+"""Receipts: what the job says of its attempts at a batch. They are believed, not the states of steps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Cause = Literal["data", "source_changed", "table", "infrastructure", "code"]
+
+CONDEMNING_CAUSES = frozenset({"data", "table", "code"})
+"""Trying again without a change won't help. Anything else (lost nodes, no capacity, throttling) condemns nothing."""
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    index: int
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The batch is in the table."""
+
+    uri: str
+    delta_version: int
+    table_rows: int | None
+    rows: Mapping[str, int]
+    rejected: tuple[RejectedFile, ...]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class NotMerged:
+    """The batch is not in the table, as far as anybody knows."""
+
+    message: str
+    cause: Cause
+
+    @property
+    def counts_as_attempt(self) -> bool:
+        return self.cause in CONDEMNING_CAUSES
+
+
+def judge_receipts(receipts: Sequence[tuple[str, Mapping[str, Any]]], manifest_sha256: str) -> Merged | NotMerged:
+    """Judge a batch by its receipts, given as (URI, content) with the oldest attempt first.
+
+    Any success wins, whatever other attempts say. Without a receipt nothing is known, and the batch is tried again:
+    if it was merged after all, the job finds its number in the table and rebuilds the receipt.
+    """
+    for uri, receipt in receipts:
+        if receipt["outcome"] == "merged" and receipt["manifest_sha256"] == manifest_sha256:
+            return _merged(uri, receipt)
+    failures = [receipt for _, receipt in receipts if receipt["outcome"] == "failed"]
+    if failures:
+        error = failures[-1]["error"]
+        return NotMerged(f"{error['type']}: {error['message']}", error["cause"])
+    return NotMerged("the job left no receipt: its step did not start, or it was ended from outside", "infrastructure")
+
+
+def _merged(uri: str, receipt: Mapping[str, Any]) -> Merged:
+    return Merged(
+        uri=uri,
+        delta_version=receipt["delta_version"],
+        table_rows=receipt.get("table_rows"),
+        rows=receipt["rows"],
+        rejected=tuple(
+            RejectedFile(each["index"], each["key"], each["reason"]) for each in receipt["files"]["rejected"]
+        ),
+        seconds=receipt.get("seconds", {}),
+    )

@@ -1,0 +1,147 @@
+"""Runs: what an execution's input asks for, whether it may go on, and how it ends."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from tidegate.errors import InvalidRunInput, StalePass, UnknownTable
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+EXAMPLE = '{"tables": ["flights"], "reason": "by hand"}, or {} for all that is pending'
+FIELDS = {"run": str, "tables": list, "reason": str}
+
+RunState = Literal["running", "succeeded", "failed", "nothing_to_do"]
+"""A run that had nothing to do may be planned again; one that succeeded is settled for good."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The Step Functions execution that calls. `redrive_count` is how often somebody has redriven it."""
+
+    arn: str
+    name: str
+    redrive_count: int
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the input asks for. `tables` is None for all that have something pending."""
+
+    run_id: str
+    tables: tuple[str, ...] | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the ledger has it. `pass_` is the redrive count of its execution when it was last planned."""
+
+    run_id: str
+    state: RunState
+    pass_: int
+    execution_arn: str
+    reason: str
+    started_at: datetime
+    batches: tuple[tuple[str, int], ...] = ()
+    cluster_name: str | None = None
+    ended_at: datetime | None = None
+    summary: Mapping[str, Any] | None = None
+    error: str | None = None
+
+
+def run_id_of(execution_input: Any, execution_name: str) -> str:
+    """The run that an execution is about: the one that its input names, else the one named like itself.
+
+    Never raises: a failure of an execution whose input is wrong must be recorded somewhere too.
+    """
+    named = execution_input.get("run") if isinstance(execution_input, Mapping) else None
+    return named if isinstance(named, str) and RUN_ID.fullmatch(named) else execution_name
+
+
+def read_request(execution_input: Any, execution_name: str, tables: Collection[str]) -> RunRequest:
+    """Check the input of an execution.
+
+    Raises InvalidRunInput for a wrong shape, UnknownTable for a table that no contract has.
+    """
+    if not isinstance(execution_input, Mapping):
+        raise InvalidRunInput(f"the input is a {_kind(execution_input)}, but must be an object: {EXAMPLE}")
+    if "replay" in execution_input:
+        raise InvalidRunInput(
+            "replay is not supported yet: land the files again under new names, or write them over themselves"
+        )
+    for name, value in execution_input.items():
+        if name not in FIELDS:
+            raise InvalidRunInput(f"unknown field {name!r}; there are {', '.join(FIELDS)}: {EXAMPLE}")
+        if not isinstance(value, FIELDS[name]):
+            raise InvalidRunInput(f"{name} is a {_kind(value)}, but must be a {FIELDS[name].__name__}: {EXAMPLE}")
+    run_id = execution_input.get("run", execution_name)
+    if not RUN_ID.fullmatch(run_id):
+        raise InvalidRunInput(f"run {run_id!r} is no run id: 1 to 80 letters, digits, - and _, no - or _ first")
+    return RunRequest(run_id, _tables(execution_input.get("tables"), tables), execution_input.get("reason", ""))
+
+
+def _tables(named: list[Any] | None, known: Collection[str]) -> tuple[str, ...] | None:
+    if not named:
+        return None
+    for table in named:
+        if not isinstance(table, str):
+            raise InvalidRunInput(f"tables has a {_kind(table)} in it, but must be names: {EXAMPLE}")
+        if table not in known:
+            raise UnknownTable(f"no contract has table {table!r}; there are {', '.join(sorted(known)) or 'none'}")
+    return tuple(dict.fromkeys(named))
+
+
+def _kind(value: Any) -> str:
+    return {dict: "object", list: "list", str: "text", bool: "boolean", type(None): "null"}.get(type(value), "number")
+
+
+def check_pass(run: Run | None, execution: Execution) -> None:
+    """Refuse a call that a redrive made before the run was planned again.
+
+    Raises StalePass; the machine's failure path then leads through Fail run back to Plan run.
+    """
+    if run is None:
+        raise StalePass(f"no run is recorded for execution {execution.name}: it has to be planned first")
+    if run.execution_arn != execution.arn:
+        raise StalePass(f"run {run.run_id} is now at execution {run.execution_arn}; this one has lost it")
+    if run.pass_ != execution.redrive_count:
+        raise StalePass(
+            f"run {run.run_id} was planned in pass {run.pass_}, and this is pass {execution.redrive_count}: "
+            "it is planned again first"
+        )
+
+
+def may_plan_again(run: Run | None, execution: Execution, admitted_pass: int) -> bool:
+    """Whether Fail run lets the machine go back to Plan run instead of raising.
+
+    `admitted_pass` is the last one of this execution that was let through. Only a person's redrive makes a redrive
+    count that is recorded neither there nor on the run, so this can't loop.
+    """
+    planned_pass = run.pass_ if run is not None and run.execution_arn == execution.arn else 0
+    return execution.redrive_count > max(planned_pass, admitted_pass)
+
+
+def outcome_of(unsettled: Sequence[object]) -> RunState:
+    """A run that could not merge a batch has failed, so that it is seen; the rest stays merged."""
+    return "failed" if unsettled else "succeeded"
+
+
+def sentence_for(merged: Sequence[Mapping[str, Any]], unsettled: Sequence[Mapping[str, Any]]) -> str:
+    """What a run did, in one sentence for the console."""
+    done = ", ".join(f"{each['table']} (version {each['delta_version']})" for each in merged[:10])
+    if len(merged) > 10:
+        done += f" and {len(merged) - 10} more"
+    left = f"; {len(unsettled)} batches are not merged" if unsettled else ""
+    return (f"merged {done}" if merged else "merged nothing") + left
+
+
+def dispatched_run_id(now: datetime, scheduled_time: str | None) -> str:
+    """The id of a run that dispatch starts: from the scheduled minute, so that a tick that comes twice starts one run.
+
+    Without a schedule, to the millisecond: whoever asks twice means it.
+    """
+    if scheduled_time is None:
+        return f"run-{now:%Y%m%dT%H%M%S}-{now.microsecond // 1000:03d}Z"
+    return f"run-{datetime.fromisoformat(scheduled_time):%Y%m%dT%H%M}Z"

@@ -1,0 +1,124 @@
+"""How large a cluster is: from what its batches weigh to instance fleets and the first limits of managed scaling."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+BYTES_PER_TASK_UNIT = 4 * 1024**3
+"""Compressed bytes of arrivals that one task unit (a machine of 4 vCPU and 16 GiB) is given."""
+
+MAXIMUM_TASK_UNITS = 16
+IDLE_TIMEOUT_S = 600
+"""EMR itself ends a cluster that has been idle for so long, whoever forgot it."""
+
+SPOT_TIMEOUT_MINUTES = 10
+"""How long EMR waits for Spot capacity at launch before it takes On-Demand."""
+
+# One CPU architecture a cluster: its Python packages are compiled for it. Weights are units of 4 vCPU.
+GRAVITON_TYPES: Mapping[str, int] = {
+    "m7g.xlarge": 1, "m6g.xlarge": 1, "m7g.2xlarge": 2, "m6g.2xlarge": 2, "r7g.xlarge": 1, "r6g.xlarge": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """What the machine hands to createCluster. `fleets` are EMR InstanceFleetConfigs; units are of 4 vCPU."""
+
+    name: str
+    fleets: tuple[dict[str, Any], ...]
+    step_concurrency: int
+    minimum_units: int
+    maximum_units: int
+    maximum_on_demand_units: int
+    maximum_core_units: int
+    idle_timeout_s: int
+    tags: tuple[dict[str, str], ...]
+    reason: str
+
+    def as_payload(self) -> dict[str, Any]:
+        """As the state machine reads it."""
+        return {
+            "name": self.name,
+            "fleets": list(self.fleets),
+            "step_concurrency": self.step_concurrency,
+            "scaling": {
+                "minimum_units": self.minimum_units,
+                "maximum_units": self.maximum_units,
+                "maximum_on_demand_units": self.maximum_on_demand_units,
+                "maximum_core_units": self.maximum_core_units,
+            },
+            "idle_timeout_s": self.idle_timeout_s,
+            "tags": list(self.tags),
+            "reason": self.reason,
+        }
+
+
+def cluster_name(stack: str, run_id: str, pass_: int, launch: int = 1) -> str:
+    """The name by which a cluster is found again: RunJobFlow is not idempotent, and ListClusters knows no tags."""
+    return f"{cluster_prefix(stack, run_id)}{pass_}-{launch}"
+
+
+def cluster_prefix(stack: str, run_id: str) -> str:
+    """What the names of all clusters of a run begin with. The last two parts are numbers, so no two runs share it."""
+    return f"{stack}:{run_id}:"
+
+
+def size_cluster(stack: str, run_id: str, pass_: int, size_bytes: int, steps: int) -> ClusterPlan:
+    """Size the cluster for batches of `size_bytes` in `steps` steps.
+
+    The primary is On-Demand because the drivers live there, and one core node On-Demand because the application
+    masters do; executors beyond it come as Spot task nodes, which may go without taking an attempt with them.
+    """
+    task_units = min(MAXIMUM_TASK_UNITS, math.ceil(size_bytes / BYTES_PER_TASK_UNIT) - 1)
+    task_units = max(0, task_units)
+    concurrency = max(1, min(4, steps))
+    fleets = [
+        _fleet("primary", "MASTER", on_demand=1, types=_single_unit_types()),
+        _fleet("core", "CORE", on_demand=1, types=_single_unit_types()),
+    ]
+    if task_units:
+        fleets.append(_fleet("task", "TASK", spot=task_units, types=GRAVITON_TYPES))
+    return ClusterPlan(
+        name=cluster_name(stack, run_id, pass_),
+        fleets=tuple(fleets),
+        step_concurrency=concurrency,
+        minimum_units=1,
+        maximum_units=1 + max(1, task_units),
+        maximum_on_demand_units=1,
+        maximum_core_units=1,
+        idle_timeout_s=IDLE_TIMEOUT_S,
+        tags=(
+            {"Key": "tidegate:stack", "Value": stack},
+            {"Key": "tidegate:run", "Value": run_id},
+            # AmazonEMRServicePolicy_v2 acts on resources with this tag alone.
+            {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"},
+        ),
+        reason=f"{size_bytes:,} bytes in {steps} steps: one core and {task_units} task units",
+    )
+
+
+def _single_unit_types() -> Mapping[str, int]:
+    return {name: weight for name, weight in GRAVITON_TYPES.items() if weight == 1}
+
+
+def _fleet(name: str, kind: str, *, types: Mapping[str, int], on_demand: int = 0, spot: int = 0) -> dict[str, Any]:
+    fleet: dict[str, Any] = {
+        "Name": name,
+        "InstanceFleetType": kind,
+        "TargetOnDemandCapacity": on_demand,
+        "TargetSpotCapacity": spot,
+        "InstanceTypeConfigs": [
+            {"InstanceType": instance_type, "WeightedCapacity": weight} for instance_type, weight in types.items()
+        ],
+        "LaunchSpecifications": {"OnDemandSpecification": {"AllocationStrategy": "lowest-price"}},
+    }
+    if spot:
+        fleet["LaunchSpecifications"] = {
+            "SpotSpecification": {
+                "AllocationStrategy": "price-capacity-optimized",
+                "TimeoutDurationMinutes": SPOT_TIMEOUT_MINUTES,
+                "TimeoutAction": "SWITCH_TO_ON_DEMAND",
+            }
+        }
+    return fleet

@@ -1,0 +1,1 @@
+"""One file a use case: it asks the ports, lets a pure function decide, and carries the decision out."""

@@ -1,0 +1,113 @@
+"""Claim a table's pending arrivals into its next batch, so that a crash between any two lines loses nothing.
+
+Open the claim on the table; write the candidates to S3; mark each arrival; write the manifest; seal the batch. Every
+step is conditional or writes what it would write again. Whoever finds an open claim finishes it from its candidates,
+so a batch's list is decided once.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from tidegate.arrivals import Arrival, State
+from tidegate.batches import Candidates, canonical_json, choose_candidates, file_entry, manifest_of, sha256_of
+from tidegate.contracts import Contract
+from tidegate.ports import Batch, Ledger, Objects, OpenClaim, Table
+
+THREADS = 16
+
+
+def claim_batch(
+    table: Table,
+    contract: Contract,
+    *,
+    run_id: str,
+    ledger: Ledger,
+    objects: Objects,
+    lake_bucket: str,
+    control_bucket: str,
+) -> Batch | None:
+    """The table's next batch, sealed; None if nothing is pending. The run must hold the table's lease.
+
+    Raises ClaimMoved if another run got between, Throttled.
+    """
+    number = table.next_batch
+    folder = f"s3://{control_bucket}/batches/{table.name}/{number:012d}"
+    candidates = _candidates_of_open_claim(table, ledger, objects)
+    if candidates is None:
+        candidates = choose_candidates(ledger.pending(table.name), contract)
+        if not candidates.files:
+            return None
+        claim = OpenClaim(number, f"{folder}/candidates.json")
+        ledger.open_claim(table.name, run_id, claim)
+        objects.write(claim.candidates_uri, canonical_json(_as_document(candidates)))
+
+    mine = _mark(candidates, number, ledger)
+    if not mine:
+        # Another batch has them all: the index was behind. The number is used for what comes next.
+        ledger.drop_claim(table.name, number)
+        return None
+    manifest = manifest_of(contract, number, table.last_merged_batch, mine, lake_bucket)
+    # Create-only: should two finish the same claim, the first list stands.
+    objects.create(f"{folder}/manifest.json", manifest)
+    manifest = objects.read(f"{folder}/manifest.json") or manifest
+    batch = Batch(
+        table=table.name,
+        number=number,
+        predecessor=table.last_merged_batch,
+        manifest_uri=f"{folder}/manifest.json",
+        manifest_sha256=sha256_of(manifest),
+        files=len(mine),
+        size_bytes=sum(arrival.size_bytes for arrival in mine),
+        oldest_event_time=min(arrival.event_time for arrival in mine),
+        newest_event_time=max(arrival.event_time for arrival in mine),
+        run_id=run_id,
+    )
+    ledger.seal(batch, run_id)
+    return batch
+
+
+def _candidates_of_open_claim(table: Table, ledger: Ledger, objects: Objects) -> Candidates | None:
+    """What a claim that somebody left open is about; None if there is none, or nothing was marked for it yet."""
+    if table.open_claim is None:
+        return None
+    written = objects.read(table.open_claim.candidates_uri)
+    if written is not None:
+        return _from_document(json.loads(written))
+    # Candidates are written before the first arrival is marked, so there is nothing to finish.
+    ledger.drop_claim(table.name, table.open_claim.batch)
+    return None
+
+
+def _mark(candidates: Candidates, number: int, ledger: Ledger) -> list[Arrival]:
+    """Mark the candidates as of this batch and return those files that really are."""
+
+    def mark(arrival: Arrival, state: State) -> bool:
+        return ledger.mark_claimed(arrival, number, state)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        are_mine = list(pool.map(lambda arrival: mark(arrival, "claimed"), candidates.files))
+        list(pool.map(lambda arrival: mark(arrival, "superseded"), candidates.superseded))
+    return [arrival for arrival, is_mine in zip(candidates.files, are_mine, strict=True) if is_mine]
+
+
+def _as_document(candidates: Candidates) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "files": [_entry(arrival) for arrival in candidates.files],
+        "superseded": [_entry(arrival) for arrival in candidates.superseded],
+    }
+
+
+def _entry(arrival: Arrival) -> dict[str, Any]:
+    return file_entry(arrival) | {"event_name": arrival.event_name, "table": arrival.table}
+
+
+def _from_document(document: dict[str, Any]) -> Candidates:
+    def arrivals(name: str) -> tuple[Arrival, ...]:
+        return tuple(
+            Arrival(**entry | {"event_time": datetime.fromisoformat(entry["event_time"])}) for entry in document[name]
+        )
+
+    return Candidates(arrivals("files"), arrivals("superseded"), left=0)
