@@ -52,9 +52,7 @@ def state_file(environment: Mapping[str, str] = os.environ) -> Path:
     return settings.read(environment).state_dir / "local.json"
 
 
-def find(
-    stack: str | None, region: str | None, profile: str | None, *, file: Path | None = None
-) -> Connection:
+def find(stack: str | None, region: str | None, profile: str | None, *, file: Path | None = None) -> Connection:
     """The stack that is named; without a name, the local cloud that runs. Raises :class:`CliError`."""
     if stack or region or profile:
         return _of_stack(stack or DEFAULT_STACK, region, profile)

@@ -42,9 +42,7 @@ class News:
         yield from self._once(cluster.ready_at, f"  cluster {cluster.cluster_id} is ready")
         for step in cluster.steps:
             yield from self._once(step.started_at, f"  spark-submit has started: {step.name}")
-            yield from self._once(
-                step.ended_at, f"  spark-submit has ended ({step.state.lower()}): {step.name}"
-            )
+            yield from self._once(step.ended_at, f"  spark-submit has ended ({step.state.lower()}): {step.name}")
 
     def _once(self, at: datetime | None, text: str) -> Iterator[Line]:
         if at is not None and text not in self._told:
@@ -64,9 +62,7 @@ class Look:
         return self.execution.status != "RUNNING"
 
 
-def follow(
-    connection: Connection, run_id: str, execution_arn: str, *, every_s: float = 1.0
-) -> Iterator[Look]:
+def follow(connection: Connection, run_id: str, execution_arn: str, *, every_s: float = 1.0) -> Iterator[Look]:
     """Look at a run until it has ended; the last look shows how."""
     from tidegate_cli.adapters.emr import Clusters  # noqa: PLC0415 - boto3 is slow to import
     from tidegate_cli.adapters.stepfunctions import StateMachine  # noqa: PLC0415

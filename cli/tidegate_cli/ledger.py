@@ -39,7 +39,8 @@ class TableState:
     merged_at: datetime | None
     run_id: str | None
     """The run that holds the lease."""
-    attempts: int
+    failures: int
+    """Failed attempts at the unsettled batch."""
     retry_after: datetime | None
     blocked_reason: str | None
 
@@ -93,19 +94,6 @@ class Run:
         return (self.ended_at - self.started_at).total_seconds()
 
 
-def arrival_key(bucket: str, key: str) -> str:
-    """The partition key of an object's arrivals."""
-    return f"arrival#{bucket}/{key}"
-
-
-def table_key(table: str) -> str:
-    return f"table#{table}"
-
-
-def batch_sort_key(batch: int) -> str:
-    return f"batch#{batch:012d}"
-
-
 def parse_arrival(item: Item) -> Arrival:
     return Arrival(
         bucket=item["bucket"],
@@ -131,7 +119,7 @@ def parse_table(item: Item) -> TableState:
         row_count=_int(item.get("row_count")),
         merged_at=_time(item.get("merged_at")),
         run_id=lease.get("run_id"),
-        attempts=_int(item.get("attempts")) or 0,
+        failures=_int(item.get("failures")) or _int(item.get("attempts")) or 0,
         retry_after=_time(item.get("retry_after")),
         blocked_reason=item.get("blocked_reason"),
     )

@@ -75,8 +75,7 @@ def overview(
     return Overview(
         at=now,
         tables=tuple(
-            table_row(now, name, states.get(name), promises.get(name), by_table.get(name, []))
-            for name in names
+            table_row(now, name, states.get(name), promises.get(name), by_table.get(name, [])) for name in names
         ),
         set_aside=count_set_aside(set_aside[0]),
         set_aside_is_all=set_aside[1],

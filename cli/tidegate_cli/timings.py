@@ -56,14 +56,10 @@ def of_file(arrival: Arrival, recorded: Recorded | None) -> list[Moment]:
 def of_run(recorded: Recorded) -> list[Moment]:
     """A run from the last of its files to its end."""
     landed = [batch.newest_event_time for batch in recorded.batches if batch.newest_event_time]
-    story: list[tuple[str, datetime | None]] = [
-        ("the last of its files has landed", max(landed, default=None))
-    ]
+    story: list[tuple[str, datetime | None]] = [("the last of its files has landed", max(landed, default=None))]
     story += _until_steps(recorded)
     first = True
-    for (table, number), receipt in sorted(
-        recorded.receipts.items(), key=lambda item: str(item[1]["ended_at"])
-    ):
+    for (table, number), receipt in sorted(recorded.receipts.items(), key=lambda item: str(item[1]["ended_at"])):
         parts = list(_merge(recorded, receipt, f"{table}, batch {number}"))
         story += parts if first else parts[1:]
         first = False
@@ -114,9 +110,7 @@ def _after_steps(recorded: Recorded) -> Iterator[tuple[str, datetime | None]]:
 
 def left(execution: Execution, state: str) -> datetime | None:
     """When an execution last left a state: a redriven one goes through it again."""
-    return max(
-        (visit.left_at for visit in execution.visits if visit.name == state and visit.left_at), default=None
-    )
+    return max((visit.left_at for visit in execution.visits if visit.name == state and visit.left_at), default=None)
 
 
 def _step_at(cluster: Cluster | None, moment: datetime | None) -> Step | None:
@@ -124,11 +118,7 @@ def _step_at(cluster: Cluster | None, moment: datetime | None) -> Step | None:
     if cluster is None or moment is None:
         return None
     for step in cluster.steps:
-        if (
-            step.started_at
-            and step.started_at <= moment
-            and (step.ended_at is None or moment <= step.ended_at)
-        ):
+        if step.started_at and step.started_at <= moment and (step.ended_at is None or moment <= step.ended_at):
             return step
     return None
 

@@ -45,8 +45,7 @@ def aws(connection: Connection) -> Iterator[Any]:
             TableName=LEDGER,
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"}
-                for name in ("pk", "sk", "pending_pk", "pending_sk")
+                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "pending_pk", "pending_sk")
             ],
             KeySchema=[
                 {"AttributeName": "pk", "KeyType": "HASH"},

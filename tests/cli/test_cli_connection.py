@@ -74,7 +74,7 @@ class FakeCloudFormation:
         self.names = names
         self.meta = SimpleNamespace(region_name="eu-central-1")
 
-    def describe_stacks(self, StackName: str) -> Any:
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - as boto3 names it
         if StackName != "mine":
             error = {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}
             raise ClientError({"Error": error}, "DescribeStacks")

@@ -134,9 +134,7 @@ class TestStatusCommand:
             ),
         )
 
-    def test_it_shows_tables_promises_pending_set_aside_and_runs(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_it_shows_tables_promises_pending_set_aside_and_runs(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["status"]) == ExitCode.OK
         shown = capsys.readouterr().out
         flights = next(line for line in shown.splitlines() if line.startswith("flights"))

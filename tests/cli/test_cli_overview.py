@@ -74,9 +74,7 @@ def test_promises_in_words() -> None:
 
 def test_what_was_set_aside_is_grouped_by_reason() -> None:
     arrivals = [
-        ledger.parse_arrival(
-            arrival(f"hotels/{number}.csv", state="ignored", reason="no contract", table=None)
-        )
+        ledger.parse_arrival(arrival(f"hotels/{number}.csv", state="ignored", reason="no contract", table=None))
         for number in range(3)
     ]
     (kind,) = count_set_aside(arrivals)

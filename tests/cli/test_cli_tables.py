@@ -48,9 +48,7 @@ def test_findings_as_json(tables: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (finding["line"], finding["field"], finding["severity"]) == (4, "columns.id", "error")
 
 
-def test_a_wrong_contract_writes_nothing(
-    tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_contract_writes_nothing(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tables / "orders.yaml").write_text("table: [\n")
     target = tmp_path / "contracts.json"
     assert run(["tables", "compile", "--tables", str(tables), "--out", str(target)]) == ExitCode.FAILED
@@ -114,9 +112,7 @@ def test_schema_and_reference_are_printed(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.startswith("# The contract\n")
 
 
-def test_an_interrupt_ends_quietly(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

@@ -67,9 +67,7 @@ def translated() -> Iterator[None]:
             ExitCode.DENIED,
         ) from None
     except ProfileNotFound as error:
-        raise CliError(
-            f"{error}. `aws configure list-profiles` shows those there are.", ExitCode.USAGE
-        ) from None
+        raise CliError(f"{error}. `aws configure list-profiles` shows those there are.", ExitCode.USAGE) from None
     except NoRegionError:
         raise CliError("No AWS region is set; add one: --region eu-central-1.", ExitCode.USAGE) from None
     except (EndpointConnectionError, HTTPClientError) as error:

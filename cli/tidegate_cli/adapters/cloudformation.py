@@ -28,8 +28,7 @@ def outputs(stack: str, region: str | None, profile: str | None) -> tuple[dict[s
             if "does not exist" not in str(error):
                 raise
             raise CliError(
-                f"There is no stack {stack} in {where}. `make deploy` makes one;"
-                " --stack and --region name another.",
+                f"There is no stack {stack} in {where}. `make deploy` makes one; --stack and --region name another.",
                 ExitCode.NOT_REACHABLE,
             ) from None
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}, where

@@ -73,9 +73,7 @@ class Clusters:
         """The last cluster of a run, by its name: `<stack>-<run>-<pass>-<launch>`."""
         prefix = f"{stack}-{run_id}-"
         with translated():
-            pages = self._emr.get_paginator("list_clusters").paginate(
-                CreatedAfter=since - timedelta(minutes=1)
-            )
+            pages = self._emr.get_paginator("list_clusters").paginate(CreatedAfter=since - timedelta(minutes=1))
             for page in pages:
                 for cluster in page["Clusters"]:
                     rest = cluster["Name"].removeprefix(prefix)

@@ -164,9 +164,7 @@ def _quoted(name: str) -> str:
 def _result(table: Any) -> Result:
     for field in table.schema:
         if "interval" in str(field.type).lower():
-            raise InvalidQuery(
-                f"column {field.name} is an interval, which can't be shown; cast it to varchar."
-            )
+            raise InvalidQuery(f"column {field.name} is an interval, which can't be shown; cast it to varchar.")
     columns = [[value.as_py() for value in column] for column in table.columns]
     return Result(tuple(table.schema.names), tuple(zip(*columns, strict=True)))
 

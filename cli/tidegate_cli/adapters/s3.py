@@ -28,9 +28,7 @@ class ObjectStore:
     def folders(self, bucket: str, prefix: str = "") -> Iterator[str]:
         """The names of the folders right below a prefix."""
         with translated():
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=bucket, Prefix=prefix, Delimiter="/"
-            )
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
             for page in pages:
                 for folder in page.get("CommonPrefixes", []):
                     yield folder["Prefix"].removeprefix(prefix).rstrip("/")

@@ -115,8 +115,7 @@ def _check_document(document: yaml_file.Document) -> tuple[Contract | None, list
                 findings.append(finding)
         return None, findings
     findings += [
-        document.finding(remark.path, remark.message, severity=remark.severity)
-        for remark in rules.remarks(contract)
+        document.finding(remark.path, remark.message, severity=remark.severity) for remark in rules.remarks(contract)
     ]
     return contract, findings
 
@@ -183,9 +182,7 @@ def _between(found: Sequence[tuple[yaml_file.Document, Contract]]) -> list[Findi
     for i, j in rules.duplicates(contracts):
         first, second = found[i][0], found[j][0]
         where = f"{first.file}:{first.lines['table',]}"
-        findings.append(
-            second.finding(("table",), f"{contracts[j].table!r} is the table of {where}; rename one")
-        )
+        findings.append(second.finding(("table",), f"{contracts[j].table!r} is the table of {where}; rename one"))
     for i, j, key in rules.overlaps(contracts):
         first, second = found[i][0], found[j][0]
         where = f"{first.file}:{first.lines['landing',]}"

@@ -15,9 +15,7 @@ SCHEMA = 1
 
 def compile_contracts(contracts: Iterable[Contract]) -> bytes:
     """The compiled file. The same contracts give the same bytes, in whatever order they come."""
-    tables = sorted(
-        (compile_contract(contract) for contract in contracts), key=lambda table: str(table["table"])
-    )
+    tables = sorted((compile_contract(contract) for contract in contracts), key=lambda table: str(table["table"]))
     return (json.dumps({"schema": SCHEMA, "tables": tables}, indent=2, sort_keys=True) + "\n").encode()
 
 

@@ -83,9 +83,7 @@ def _check_path(pattern: str) -> None:
     if len(pattern.encode()) > MAX_KEY_BYTES:
         raise InvalidLanding(f"is longer than a key of S3 can be ({MAX_KEY_BYTES} bytes)")
     if pattern.startswith("s3://"):
-        raise InvalidLanding(
-            "begins with s3://; write the path below the landing bucket, such as flights/*.csv"
-        )
+        raise InvalidLanding("begins with s3://; write the path below the landing bucket, such as flights/*.csv")
     if pattern.startswith("/"):
         raise InvalidLanding(f"begins with '/', and keys do not; write {pattern.lstrip('/')!r}")
     segments = pattern.split("/")
@@ -111,9 +109,7 @@ def _check_tokens(tokens: tuple[Token, ...]) -> None:
         if names.count(name) > 1:
             raise InvalidLanding(f"has the capture {{{name}}} twice; give each its own name")
     if any(token.kind == "character" and token.text in "{}" for token in tokens):
-        raise InvalidLanding(
-            "has a brace without its partner; a capture is {name} within one folder or file name"
-        )
+        raise InvalidLanding("has a brace without its partner; a capture is {name} within one folder or file name")
     for left, right in pairwise(tokens):
         if left.kind != "character" and right.kind != "character" and "capture" in (left.kind, right.kind):
             raise InvalidLanding(

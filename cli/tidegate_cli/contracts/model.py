@@ -22,9 +22,7 @@ _UNITS = {
 def _table_name(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         fixed = re.sub(r"[^a-z0-9_]+", "_", name.lower()).lstrip("0123456789_") or "my_table"
-        raise ValueError(
-            f"{name!r} cannot be a table's name; small letters, digits and '_', such as {fixed!r}"
-        )
+        raise ValueError(f"{name!r} cannot be a table's name; small letters, digits and '_', such as {fixed!r}")
     if "__" in name:
         raise ValueError(f"{name!r} has '__', which is kept for tables that go with a table; write one '_'")
     if len(name) > 100:
@@ -59,9 +57,7 @@ def _delimiter(text: str) -> str:
 
 def _reader(name: str) -> str:
     if name not in READERS:
-        raise ValueError(
-            f"{name!r} is not a known reader{did_you_mean(name, READERS)} (known: {', '.join(READERS)})"
-        )
+        raise ValueError(f"{name!r} is not a known reader{did_you_mean(name, READERS)} (known: {', '.join(READERS)})")
     return name
 
 
@@ -153,9 +149,7 @@ class Batch(_Part):
 class Contract(_Part):
     """What lands where, what its rows look like, how they merge and how fresh the table must be."""
 
-    table: Annotated[
-        str, AfterValidator(_table_name), Field(json_schema_extra={"pattern": "^[a-z][a-z0-9_]*$"})
-    ]
+    table: Annotated[str, AfterValidator(_table_name), Field(json_schema_extra={"pattern": "^[a-z][a-z0-9_]*$"})]
     """The table's name: small letters, digits and `_`. The table is at `s3://<lake bucket>/<table>`."""
     landing: Annotated[str, AfterValidator(_landing)]
     """Which keys of the landing bucket belong to the table. `*` stands for any characters but `/`, `{name}`
@@ -166,17 +160,13 @@ class Contract(_Part):
     """Every column of the table, in its order: its name and its Spark SQL type. A file with other columns is
     rejected."""
     merge: Merge
-    freshness: Annotated[
-        str, AfterValidator(_freshness), Field(json_schema_extra={"pattern": freshness.PATTERN})
-    ]
+    freshness: Annotated[str, AfterValidator(_freshness), Field(json_schema_extra={"pattern": freshness.PATTERN})]
     """From landed to queryable: `15m`, `2h`, `1d`, `by 06:00 Europe/Berlin`, or `asap`. The more time there
     is, the more arrivals share a cluster, and the less they cost."""
     partition_by: list[str] = Field(default_factory=list)
     """Columns whose values become folders. A partition column that is also a key lets a merge skip the other
     folders."""
-    readers: list[Annotated[str, AfterValidator(_reader)]] = Field(
-        default_factory=lambda: ["spark"], min_length=1
-    )
+    readers: list[Annotated[str, AfterValidator(_reader)]] = Field(default_factory=lambda: ["spark"], min_length=1)
     """Who reads the table. Tidegate writes nothing that one of them can't read."""
     evolution: Literal["strict"] = "strict"
     """What happens to a file with columns that the contract doesn't name: `strict` rejects it."""

@@ -91,9 +91,7 @@ def json_schema() -> dict[str, Any]:
     schema = Contract.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Tidegate contract"
-    size = {
-        "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+ ?([KMGT]i?)?B$"}]
-    }
+    size = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+ ?([KMGT]i?)?B$"}]}
     limits = schema["$defs"]["Batch"]["properties"]["max_bytes"]
     schema["$defs"]["Batch"]["properties"]["max_bytes"] = {
         key: value for key, value in limits.items() if key not in ("type", "minimum", "ge")

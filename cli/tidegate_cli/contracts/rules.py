@@ -28,9 +28,7 @@ def remarks(contract: Contract) -> Iterator[Remark]:
 def _format(contract: Contract) -> Iterator[Remark]:
     form = contract.format
     if form.type == "csv" and form.quote in form.delimiter:
-        yield Remark(
-            ("format", "delimiter"), f"{form.delimiter!r} is the quote, too; give each its own character"
-        )
+        yield Remark(("format", "delimiter"), f"{form.delimiter!r} is the quote, too; give each its own character")
 
 
 def _columns(contract: Contract) -> Iterator[Remark]:
@@ -42,9 +40,7 @@ def _columns(contract: Contract) -> Iterator[Remark]:
             fixed = f"c_{fixed}" if fixed[0].isdigit() else fixed
             yield Remark(path, f"cannot be a column's name; letters, digits and '_', such as {fixed!r}")
         if name.lower().startswith(RESERVED_PREFIX):
-            yield Remark(
-                path, "is reserved: Tidegate keeps the origin of each row in _tidegate; use another name"
-            )
+            yield Remark(path, "is reserved: Tidegate keeps the origin of each row in _tidegate; use another name")
         if name.lower() in RESERVED:
             yield Remark(path, "is reserved by Spark and Delta; use another name")
         if name.lower() in seen:
@@ -54,9 +50,7 @@ def _columns(contract: Contract) -> Iterator[Remark]:
             )
         seen.setdefault(name.lower(), name)
         if contract.format.type == "csv" and not types.parse(ddl).is_text_like:
-            yield Remark(
-                path, f"{ddl} cannot be written in CSV; use string, or json or parquet as the format"
-            )
+            yield Remark(path, f"{ddl} cannot be written in CSV; use string, or json or parquet as the format")
 
 
 def _captures(contract: Contract) -> Iterator[Remark]:
@@ -82,9 +76,7 @@ def _merge(contract: Contract) -> Iterator[Remark]:
     merge = contract.merge
     if merge.strategy == "append":
         if merge.keys:
-            yield Remark(
-                ("merge", "keys"), "append keeps every row, so it has no keys; remove them, or use upsert"
-            )
+            yield Remark(("merge", "keys"), "append keeps every row, so it has no keys; remove them, or use upsert")
         if merge.sequence_by is not None:
             yield Remark(("merge", "sequence_by"), "append keeps every row; remove it, or use upsert")
         return
@@ -110,9 +102,7 @@ def _merge(contract: Contract) -> Iterator[Remark]:
     if sequence not in contract.columns:
         yield Remark(("merge", "sequence_by"), _not_a_column(sequence, contract))
     elif types.parse(contract.columns[sequence]).is_nested:
-        yield Remark(
-            ("merge", "sequence_by"), f"{sequence!r} is {contract.columns[sequence]}, which has no order"
-        )
+        yield Remark(("merge", "sequence_by"), f"{sequence!r} is {contract.columns[sequence]}, which has no order")
     elif sequence in merge.keys:
         yield Remark(
             ("merge", "sequence_by"),
@@ -127,13 +117,9 @@ def _partitions(contract: Contract) -> Iterator[Remark]:
             continue
         path = ("partition_by", position)
         if not types.parse(contract.columns[name]).is_text_like:
-            yield Remark(
-                path, f"{name!r} is {contract.columns[name]}, which cannot name a folder; use another column"
-            )
+            yield Remark(path, f"{name!r} is {contract.columns[name]}, which cannot name a folder; use another column")
         if name == contract.merge.sequence_by:
-            yield Remark(
-                path, f"{name!r} grows with each change, so each merge would make new folders", "warning"
-            )
+            yield Remark(path, f"{name!r} grows with each change, so each merge would make new folders", "warning")
         if contract.merge.strategy == "upsert" and contract.merge.keys and name not in contract.merge.keys:
             yield Remark(
                 path,

@@ -45,19 +45,13 @@ def main() -> int:
 def _play(console: Console) -> bool:
     """The whole play. The local cloud goes down however it ends."""
     if state_file().exists():
-        raise CliError(
-            "A local cloud runs already, and the demo begins with an empty one: tidegate local down"
-        )
-    console.print(
-        "Reading the flights that left New York in 2013, and working out what must come of them ..."
-    )
+        raise CliError("A local cloud runs already, and the demo begins with an empty one: tidegate local down")
+    console.print("Reading the flights that left New York in 2013, and working out what must come of them ...")
     data = source.load()
     waves = plan.waves(data)
     wanted = plan.expected(waves)
     try:
-        console.print(
-            "Starting the local cloud: sam build and sam deploy of the very template that AWS gets ..."
-        )
+        console.print("Starting the local cloud: sam build and sam deploy of the very template that AWS gets ...")
         launcher.up(detach=True, port=_free_port())
         demo = Demo(_connection(), console)
         for number, wave in enumerate(waves, start=1):

@@ -92,9 +92,7 @@ class Demo:
             started = dispatch.dispatch(self._connection)
             if started.run_id is None:
                 # The schedule's own minute may have come first; its run is as good.
-                running = [
-                    run for run in self._ledger.runs(3) if run.state == "running" and run.execution_arn
-                ]
+                running = [run for run in self._ledger.runs(3) if run.state == "running" and run.execution_arn]
                 if not running:
                     break
                 started = dispatch.Dispatched(running[0].run_id, running[0].execution_arn, "by schedule", ())

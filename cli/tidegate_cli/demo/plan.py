@@ -91,9 +91,7 @@ def _corrections(source: Source) -> Iterator[Delivery]:
     )
     february = flights("2013-02", 300)
     key = "flights/2013-02/corrections.csv"
-    yield Delivery(
-        key, "flights", corrected(february[:200], "2013-03-05T06:00:00Z", minutes=5), "200 corrections"
-    )
+    yield Delivery(key, "flights", corrected(february[:200], "2013-03-05T06:00:00Z", minutes=5), "200 corrections")
     yield Delivery(
         key,
         "flights",
@@ -110,12 +108,8 @@ def _corrections(source: Source) -> Iterator[Delivery]:
     broken = corrected(flights("2013-05", 50), "2013-06-05T06:00:00Z", minutes=9)
     broken.iloc[20, broken.columns.get_loc("dep_delay")] = "soon"
     yield Delivery("flights/2013-05/broken.csv", None, broken, "a file whose row 21 has 'soon' for a number")
-    yield Delivery(
-        "hotels/2013-01/rooms.csv", None, pd.DataFrame(), "no contract knows it", b"hotel,room\nRitz,12\n"
-    )
-    yield Delivery(
-        "planes/planes-update.csv", "planes", _reseated(source.planes[:25]), "25 planes have new seats"
-    )
+    yield Delivery("hotels/2013-01/rooms.csv", None, pd.DataFrame(), "no contract knows it", b"hotel,room\nRitz,12\n")
+    yield Delivery("planes/planes-update.csv", "planes", _reseated(source.planes[:25]), "25 planes have new seats")
 
 
 def _late(source: Source) -> Iterator[Delivery]:
@@ -166,8 +160,7 @@ def expected(plan: Iterable[Wave]) -> dict[str, pd.DataFrame]:
     """The tables that must come of it, whatever is batched with what and comes in whichever order."""
     deliveries = [delivery for wave in plan for delivery in wave.deliveries]
     tables = {
-        table: newest_by_key([d.rows for d in deliveries if d.table == table], keys)
-        for table, keys in KEYS.items()
+        table: newest_by_key([d.rows for d in deliveries if d.table == table], keys) for table, keys in KEYS.items()
     }
     tables["weather"] = newest_by_file([(d.key, d.rows) for d in deliveries if d.table == "weather"])
     return tables
@@ -261,6 +254,4 @@ def _summed(
 def _corrected_rows(flights: pd.DataFrame) -> list[tuple[object, ...]]:
     rows = flights[(flights["updated_at"] > "2013-08-03") & (flights["month"] == "2013-07")]
     rows = rows.sort_values("flight_id")
-    return [
-        (str(row.flight_id), int(row.dep_delay), int(row.arr_delay)) for row in rows.itertuples(index=False)
-    ]
+    return [(str(row.flight_id), int(row.dep_delay), int(row.arr_delay)) for row in rows.itertuples(index=False)]

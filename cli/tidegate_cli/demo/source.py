@@ -60,9 +60,7 @@ def prepare(
         frame["month"] = frame["year"] + "-" + frame["month"].str.zfill(2)
     date = flights["month"] + "-" + flights["day"].str.zfill(2)
     flights["flight_id"] = date + "-" + flights["carrier"] + "-" + flights["flight"] + "-" + flights["origin"]
-    flights["updated_at"] = flights["month"].map(
-        {month: first_delivery(month) for month in set(flights["month"])}
-    )
+    flights["updated_at"] = flights["month"].map({month: first_delivery(month) for month in set(flights["month"])})
     return Source(flights[["month", *FLIGHTS]], airlines, airports, planes, weather)
 
 

@@ -25,9 +25,7 @@ class Verdict:
         return not self.differences
 
 
-def judge(
-    checks: Sequence[Check], tables: dict[str, pd.DataFrame], query: Callable[[str], Rows]
-) -> list[Verdict]:
+def judge(checks: Sequence[Check], tables: dict[str, pd.DataFrame], query: Callable[[str], Rows]) -> list[Verdict]:
     """Run every check."""
     return [_verdict(check, check.answer(tables), query(check.sql)) for check in checks]
 

@@ -132,6 +132,4 @@ def conclude(started: Dispatched, execution: Execution, *, quiet: bool = False) 
         if not quiet:
             say(f"Run {started.run_id} has succeeded in {wording.duration(took)}.")
         return
-    raise CliError(
-        f"Run {started.run_id} has ended as {execution.status}: {execution.cause or 'no cause is recorded'}"
-    )
+    raise CliError(f"Run {started.run_id} has ended as {execution.status}: {execution.cause or 'no cause is recorded'}")

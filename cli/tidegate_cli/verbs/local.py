@@ -17,9 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Start and stop the local cloud: AW
 @app.command()
 def up(
     *,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return once it is up, and leave it running.")
-    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once it is up, and leave it running.")] = False,
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="The port of its endpoint, on loopback.")
     ] = None,

@@ -26,9 +26,7 @@ _RUN_COLORS = {"succeeded": "green", "failed": "red", "running": "cyan"}
 
 def status(
     *,
-    runs: Annotated[
-        int, typer.Option("--runs", min=0, max=100, help="How many of the last runs to show.")
-    ] = 5,
+    runs: Annotated[int, typer.Option("--runs", min=0, max=100, help="How many of the last runs to show.")] = 5,
     as_json: JsonOption = False,
     stack: StackOption = None,
     region: RegionOption = None,
@@ -70,9 +68,7 @@ def deployed_promises(connection: Connection) -> dict[str, Any]:
     from tidegate_cli.adapters.stepfunctions import StateMachine
 
     prefix = StateMachine(connection).deployed_artifacts()
-    contracts = (
-        ObjectStore(connection).json(connection.control_bucket, f"{prefix}contracts.json") if prefix else None
-    )
+    contracts = ObjectStore(connection).json(connection.control_bucket, f"{prefix}contracts.json") if prefix else None
     return {table["table"]: table["freshness"] for table in (contracts or {}).get("tables", [])}
 
 
@@ -84,9 +80,7 @@ def show(found: Overview, console: Console) -> None:
     pending = f"{wording.count(waiting, 'file')} pending, {wording.size(total)}"
     console.print(f"\n{pending}" if waiting else "\nNothing is pending.")
     for kind in found.set_aside:
-        files = f"{wording.count(kind.files, 'file')} {kind.state}" + (
-            f" for {kind.table}" if kind.table else ""
-        )
+        files = f"{wording.count(kind.files, 'file')} {kind.state}" + (f" for {kind.table}" if kind.table else "")
         console.print(Text(f"{files}: {kind.reason} (such as {kind.example})"))
     if not found.set_aside_is_all:
         console.print("These are not all that was set aside: the ledger is large, and only a part was read.")
@@ -120,9 +114,7 @@ def runs_table(runs: tuple[Run, ...], now: datetime) -> Table:
     for name in ("run", "state", "started", "took", "batches", ""):
         table.add_column(name, justify="right" if name == "took" else "left")
     for run in runs:
-        running = (
-            (now - run.started_at).total_seconds() if run.started_at and run.state == "running" else None
-        )
+        running = (now - run.started_at).total_seconds() if run.started_at and run.state == "running" else None
         seconds = run.seconds if run.seconds is not None else running
         table.add_row(
             run.run_id,

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Check the contracts in tables/, and compile them.")
 
-TablesOption = Annotated[
-    Path, typer.Option("--tables", help="The folder with the contracts.", show_default=True)
-]
+TablesOption = Annotated[Path, typer.Option("--tables", help="The folder with the contracts.", show_default=True)]
 OutOption = Annotated[Path | None, typer.Option("--out", help="The file to write; without it, stdout.")]
 DEFAULT_TABLES = Path("tables")
 
@@ -40,9 +38,7 @@ def check(
             say(str(finding))
     errors, warnings = len(checked.errors), len(checked.findings) - len(checked.errors)
     if errors:
-        raise CliError(
-            f"{_count(errors, 'error')}, {_count(warnings, 'warning')}: nothing was compiled or deployed."
-        )
+        raise CliError(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}: nothing was compiled or deployed.")
     if not as_json:
         names = ", ".join(contract.table for contract in checked.contracts)
         say(f"{_count(len(checked.contracts), 'contract')} checked, {_count(warnings, 'warning')}: {names}")

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 def timings(
     of: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[RUN|FILE]", help="A run's id, or a file that landed (its key, or s3://...)."
-        ),
+        typer.Argument(metavar="[RUN|FILE]", help="A run's id, or a file that landed (its key, or s3://...)."),
     ] = None,
     *,
     as_json: JsonOption = False,
@@ -147,9 +145,7 @@ def receipts_table(receipts: list[Any]) -> Table:
         rows, files = receipt.get("rows") or {}, receipt.get("files") or {}
         rejected = files.get("rejected") or []
         error = (receipt.get("error") or {}).get("message", "")
-        remarks = [f"rejected {file['key']}: {file['reason']}" for file in rejected] + (
-            [error] if error else []
-        )
+        remarks = [f"rejected {file['key']}: {file['reason']}" for file in rejected] + ([error] if error else [])
         table.add_row(
             f"{receipt['table']}, batch {receipt['batch']}",
             wording.number(receipt.get("delta_version")),
