@@ -125,10 +125,8 @@ def _standing_of_state(state: TableState | None) -> tuple[str, str] | None:
         return "merging", f"in run {state.run_id}"
     if state.unsettled_batch is not None:
         wait = f", again after {state.retry_after:%H:%M:%S} UTC" if state.retry_after else ""
-        return (
-            "retrying",
-            f"batch {state.unsettled_batch} failed {wording.count(state.attempts, 'time')}{wait}",
-        )
+        failed = f"failed {wording.count(state.failures, 'time')}" if state.failures else "is not merged yet"
+        return "retrying", f"batch {state.unsettled_batch} {failed}{wait}"
     return None
 
 

@@ -40,7 +40,7 @@ def state(**more: Any) -> ledger.TableState:
             "merging",
             "in run run-9",
         ),
-        (state(unsettled_batch=4, attempts=2), WITHIN, None, "retrying", "batch 4 failed 2 times"),
+        (state(unsettled_batch=4, failures=2), WITHIN, None, "retrying", "batch 4 failed 2 times"),
         (state(blocked_reason="it was dropped"), WITHIN, timedelta(0), "blocked", "it was dropped"),
     ],
 )

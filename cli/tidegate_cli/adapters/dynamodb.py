@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
+from tidegate.adapters.ledger_items import RUNS_PK, arrival_key, batch_key, pending_pk, run_key, table_key
 from tidegate.arrivals import PENDING_SHARDS
 
 from tidegate_cli import ledger
@@ -34,7 +36,7 @@ class Ledger:
             found += self._query(
                 IndexName="pending",
                 KeyConditionExpression="pending_pk = :shard",
-                ExpressionAttributeValues={":shard": {"S": f"pending#{shard}"}},
+                ExpressionAttributeValues={":shard": {"S": pending_pk(shard)}},
             )
         return [ledger.parse_arrival(item) for item in found]
 
@@ -62,20 +64,20 @@ class Ledger:
         """The versions of an object, oldest first."""
         items = self._query(
             KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": ledger.arrival_key(bucket, key)}},
+            ExpressionAttributeValues={":pk": {"S": arrival_key(bucket, key, "")["pk"]}},
         )
         return [ledger.parse_arrival(item) for item in items if item.get("kind") == "arrival"]
 
     def table(self, table: str) -> ledger.TableState | None:
-        item = self._get(ledger.table_key(table), "table")
+        item = self._get(table_key(table))
         return None if item is None else ledger.parse_table(item)
 
     def batch(self, table: str, batch: int) -> ledger.Batch | None:
-        item = self._get(ledger.table_key(table), ledger.batch_sort_key(batch))
+        item = self._get(batch_key(table, batch))
         return None if item is None else ledger.parse_batch(item)
 
     def run(self, run_id: str) -> ledger.Run | None:
-        item = self._get("run", run_id)
+        item = self._get(run_key(run_id))
         return None if item is None else ledger.parse_run(item)
 
     def runs(self, limit: int) -> list[ledger.Run]:
@@ -84,16 +86,16 @@ class Ledger:
             answer = self._dynamodb.query(
                 TableName=self._name,
                 KeyConditionExpression="pk = :run",
-                ExpressionAttributeValues={":run": {"S": "run"}},
+                ExpressionAttributeValues={":run": {"S": RUNS_PK}},
                 ScanIndexForward=False,
                 Limit=limit,
             )
         return [ledger.parse_run(_item(item)) for item in answer["Items"]]
 
-    def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
+    def _get(self, key: Mapping[str, str]) -> dict[str, Any] | None:
         with translated():
             answer = self._dynamodb.get_item(
-                TableName=self._name, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
+                TableName=self._name, Key={name: {"S": value} for name, value in key.items()}, ConsistentRead=True
             )
         return _item(answer["Item"]) if "Item" in answer else None
 

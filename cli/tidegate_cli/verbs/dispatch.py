@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +32,8 @@ class Dispatched:
     execution_arn: str | None
     reason: str
     tables: tuple[str, ...]
+    decisions: Mapping[str, str] = field(default_factory=dict)
+    """Why each table is or isn't in the run."""
 
 
 @app.callback()
@@ -53,7 +55,7 @@ def now(
     connection = find(stack, region, profile)
     started = dispatch(connection)
     if not as_json:
-        say(f"Run {started.run_id} is started: {started.reason}" if started.run_id else started.reason)
+        _say_what_started(started)
     execution = None
     if wait and started.run_id and started.execution_arn:
         execution = watch(connection, started, timeout_s, quiet=as_json)
@@ -63,10 +65,20 @@ def now(
             "execution_arn": started.execution_arn,
             "reason": started.reason,
             "tables": list(started.tables),
+            "decisions": started.decisions,
             "status": execution.status if execution else None,
         })  # fmt: skip
     if execution is not None:
         conclude(started, execution, quiet=as_json)
+
+
+def _say_what_started(started: Dispatched) -> None:
+    if started.run_id:
+        say(f"Run {started.run_id} is started: {started.reason}")
+        return
+    say(f"No run is started: {started.reason}.")
+    for table, reason in started.decisions.items():
+        say(f"  {table}: {reason}")
 
 
 def dispatch(connection: Connection) -> Dispatched:
@@ -88,6 +100,7 @@ def parse_answer(answer: Any, state_machine_arn: str) -> Dispatched:
         execution_arn=started.get("execution_arn") or (f"{executions}:{run_id}-1" if run_id else None),
         reason=str(started.get("reason") or "nothing is pending"),
         tables=tuple(started.get("tables") or ()),
+        decisions=dict(started.get("decisions") or {}),
     )
 
 
