@@ -37,7 +37,7 @@ class _Stopwatch:
 
 
 def merge_batch(
-    session: SparkSession, storage: Storage, order: BatchOrder, work: Work, log: Log
+    session: SparkSession, storage: Storage, *, order: BatchOrder, work: Work, log: Log
 ) -> dict[str, Any]:
     """Merge the batch, or find that it is merged already, and write its receipt.
 
@@ -48,11 +48,13 @@ def merge_batch(
     part: dict[str, Any]
     try:
         manifest = parse_manifest(storage.read(order.manifest_uri), order)
-        part = _merge(session, storage, order, work, manifest, watch, log)
+        part = _merge(session, storage, order=order, work=work, manifest=manifest, watch=watch, log=log)
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the receipt
         part = receipts.failed(order, error)
-        log.error("The batch failed", error=part["error"])
-    receipt = receipts.complete(part, order, work, session, started_at, watch.seconds)
+        log.failure("The batch failed", error, **{"error": part["error"]})
+    receipt = receipts.complete(
+        part, order=order, work=work, session=session, started_at=started_at, seconds=watch.seconds
+    )
     if not receipts.write(storage, order.receipt_uri, receipt):
         log.warning("This attempt has a receipt already; it stays", receipt_uri=order.receipt_uri)
     log.info(
@@ -70,6 +72,7 @@ def merge_batch(
 def _merge(
     session: SparkSession,
     storage: Storage,
+    *,
     order: BatchOrder,
     work: Work,
     manifest: Manifest,
@@ -89,7 +92,7 @@ def _merge(
         for rejection in changes.rejected:
             log.warning("Rejected a file", file=rejection.file.source, reason=rejection.reason)
         with watch.phase("merge"):
-            commit = _commit(session, target, changes, order, work, manifest, log)
+            commit = _commit(target, changes, order=order, work=work, manifest=manifest, log=log)
         with watch.phase("settle"):
             return receipts.merged(manifest, commit, target.row_count(), replayed=False)
     finally:
@@ -97,9 +100,9 @@ def _merge(
 
 
 def _commit(
-    session: SparkSession,
     target: Target,
     changes: Changes,
+    *,
     order: BatchOrder,
     work: Work,
     manifest: Manifest,
@@ -107,9 +110,8 @@ def _commit(
 ) -> Commit:
     plan = plan_merge(target, changes, manifest.contract)
     log.info("Merging", plan=plan.sentence)
-    with numbered_commit(
-        session, manifest.app_id, manifest.batch, receipts.told(manifest, order, work, changes, plan.sentence)
-    ):
+    story = receipts.told(manifest, order, work, changes, plan.sentence)
+    with numbered_commit(target.session, manifest.app_id, manifest.batch, story):
         plan.run()
     if target.last_batch(manifest.app_id) != manifest.batch:
         raise JobError(

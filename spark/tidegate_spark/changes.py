@@ -1,4 +1,4 @@
-"""From the files of a manifest to the changes of a batch: typed rows that know their place in the total order.
+"""From the files of a manifest to the changes of a batch: typed rows with their place in the total order.
 
 One pass over the data reads, checks and keeps it; one small row for each part of a file comes back to the
 driver. A file that breaks its contract is left out whole, with the reason; the others go on.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from tidegate_spark import reading
@@ -87,9 +87,8 @@ def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, lo
     contract = manifest.contract
     bad_captures = _bad_captures(session, manifest)
     candidates = [file for file in manifest.files if file.index not in bad_captures]
-    kept = reading.keep_readable(
-        session, storage, format_of(contract), contract, candidates, _aggregates(contract), log
-    )
+    reader = reading.Reader(session, storage, format_of(contract), contract, log)
+    kept = reader.keep_readable(candidates, _aggregates(contract))
     parts = [_part(row) for row in kept.parts]
     _check_unchanged(storage, manifest.files)
     by_uri = {reading.normal(file.uri): file for file in kept.files}
@@ -116,14 +115,14 @@ def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, lo
 def _aggregates(contract: Contract) -> list[Column]:
     """What one pass over a part says. Numbers and dates alone, so that Spark needn't sort for it."""
     return [
-        F.count("*").alias("rows"),
-        F.count_if(rows.BLANK).alias("blanks"),
-        F.min(rows.ROW_ID).alias("first_row_id"),
-        F.min(F.when(F.col(rows.PROBLEM).isNotNull(), F.col(rows.ROW_ID))).alias("first_problem"),
+        sf.count("*").alias("rows"),
+        sf.count_if(rows.BLANK).alias("blanks"),
+        sf.min(rows.ROW_ID).alias("first_row_id"),
+        sf.min(sf.when(sf.col(rows.PROBLEM).isNotNull(), sf.col(rows.ROW_ID))).alias("first_problem"),
         *(
-            bound(F.col(rows.quoted(name))).alias(f"{side} {name}")
+            bound(sf.col(rows.quoted(name))).alias(f"{side} {name}")
             for name in _ranged_keys(contract)
-            for side, bound in (("min", F.min), ("max", F.max))
+            for side, bound in (("min", sf.min), ("max", sf.max))
         ),
     ]
 
@@ -166,13 +165,16 @@ def _row_problems(frame: DataFrame, parts: list[_Part]) -> dict[str, str]:
             first.setdefault(part.uri, part)
     if not first:
         return {}
+    # A row's id is unique in its part alone, so a few others may come along.
     ids = [part.first_problem for part in first.values()]
+    found = frame.where(sf.col(rows.ROW_ID).isin(ids) & sf.col(rows.PROBLEM).isNotNull())
     texts = {
-        row[0]: row[1]
-        for row in frame.where(F.col(rows.ROW_ID).isin(ids)).select(rows.ROW_ID, rows.PROBLEM).collect()
+        (reading.normal(row[rows.FILE]), row[rows.BLOCK], row[rows.ROW_ID]): row[rows.PROBLEM]
+        for row in found.select(rows.FILE, rows.BLOCK, rows.ROW_ID, rows.PROBLEM).collect()
     }
     return {
-        uri: f"row {(part.first_problem or 0) - bases[uri, part.block]}: {texts[part.first_problem]}"
+        uri: f"row {(part.first_problem or 0) - bases[uri, part.block]}: "
+        + texts[uri, part.block, part.first_problem]
         for uri, part in first.items()
     }
 
@@ -209,12 +211,12 @@ def _placed(
         ]
     )
     files = session.createDataFrame(described, schema, verifySchema=False)
-    origin = F.struct(
-        F.col("event_time").cast("timestamp").alias("event_time"),
-        F.col("source").alias("source"),
-        F.col("sequencer").alias("sequencer"),
-        (F.col(rows.ROW_ID) - F.col(_BASE)).alias("position"),
-        F.lit(manifest.batch).cast("bigint").alias("batch"),
+    origin = sf.struct(
+        sf.col("event_time").cast("timestamp").alias("event_time"),
+        sf.col("source").alias("source"),
+        sf.col("sequencer").alias("sequencer"),
+        (sf.col(rows.ROW_ID) - sf.col(_BASE)).alias("position"),
+        sf.lit(manifest.batch).cast("bigint").alias("batch"),
     )
     given = {
         column.name: rows.try_cast(rows.quoted(f"capture {column.name}"), column.type)
@@ -222,20 +224,20 @@ def _placed(
         if column.name in contract.captures
     }
     return (
-        frame.where(~F.col(rows.BLANK))
+        frame.where(~sf.col(rows.BLANK))
         .select(
             *(
-                F.col(rows.quoted(column.name)).alias(f"row {column.name}")
+                sf.col(rows.quoted(column.name)).alias(f"row {column.name}")
                 for column in contract.file_columns
             ),
-            reading.normal_column(F.col(rows.FILE)).alias(rows.FILE),
+            reading.normal_column(sf.col(rows.FILE)).alias(rows.FILE),
             rows.BLOCK,
             rows.ROW_ID,
         )
-        .join(F.broadcast(files), [rows.FILE, rows.BLOCK], "inner")
+        .join(sf.broadcast(files), [rows.FILE, rows.BLOCK], "inner")
         .select(
             *(
-                (given.get(column.name, F.col(rows.quoted(f"row {column.name}")))).alias(column.name)
+                (given.get(column.name, sf.col(rows.quoted(f"row {column.name}")))).alias(column.name)
                 for column in contract.columns
             ),
             origin.alias(ORIGIN),
@@ -256,7 +258,7 @@ def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
     cells = [rows.from_text(column.name, column.type) for column in typed]
     found = (
         session.createDataFrame(values, schema, verifySchema=False)
-        .select("index", F.coalesce(*(cell.problem for cell in cells)).alias("problem"))
+        .select("index", sf.coalesce(*(cell.problem for cell in cells)).alias("problem"))
         .where("problem IS NOT NULL")
         .collect()
     )
@@ -276,8 +278,8 @@ def _check_unchanged(storage: Storage, files: Iterable[SourceFile]) -> None:
     for file, etag in zip(in_place, storage.in_threads(etag_of, in_place), strict=True):
         if etag is not None and etag != file.etag:
             raise SourceChanged(
-                f"{file.source} was overwritten or deleted after its batch was made: its ETag is {etag}, the manifest "
-                f"pins {file.etag}. Nothing to do: the next attempt reads a copy of the pinned version.",
+                f"{file.source} was overwritten or deleted after its batch was made: its ETag is {etag}, the "
+                f"manifest pins {file.etag}. {reading.READ_AGAIN}",
                 file=file.key,
             )
 

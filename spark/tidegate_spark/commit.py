@@ -1,4 +1,4 @@
-"""Delta's transaction settings: a batch's number is its commit's txnVersion, and its story the userMetadata."""
+"""A batch's number is its commit's txnVersion, and its story the commit's userMetadata."""
 
 from __future__ import annotations
 

@@ -74,20 +74,23 @@ _BROKEN_CONTENT = re.compile(
     r"EOFException|Unexpected end of (?:input|ZLIB)|ZipException|not a gzip file|not in GZIP format"
     r"|incorrect (?:data|header) check|invalid (?:block type|distance|stored block|code lengths|bit length)"
     r"|is not a Parquet file|ParquetDecodingException|ParquetCryptoRuntimeException|corrupted file"
-    r"|can not read class org\.apache\.parquet|Required field .* was not (?:found|present)|don't know what type"
+    r"|can not read class org\.apache\.parquet|Required field .* was not (?:found|present)"
+    r"|don't know what type|could not read page|failed to decompress"
     r"|file is not a parquet|too small length|SchemaColumnConvertNotSupportedException|TextParsingException"
     r"|MalformedInputException|UnmappableCharacterException|CharConversionException|not a snappy",
     re.IGNORECASE,
 )
 _GONE = re.compile(
-    r"FileNotFoundException|PATH_NOT_FOUND|Path does not exist|RemoteFileChangedException|NoSuchKey|404 Not Found"
+    r"FileNotFoundException|PATH_NOT_FOUND|Path does not exist|RemoteFileChangedException|NoSuchKey"
+    r"|404 Not Found"
 )
 # The first of these that fits decides.
 _CAUSES: tuple[tuple[Cause, re.Pattern[str]], ...] = (
     (
         "infrastructure",
         re.compile(
-            r"ExecutorLost|FetchFailed|OutOfMemory|No space left|SparkContext was shut ?down|cancelled because"
+            r"ExecutorLost|FetchFailed|OutOfMemory|No space left|SparkContext was shut ?down"
+            r"|cancelled because"
             r"|ConnectException|SocketException|SocketTimeout|UnknownHost|ConnectionClosed|SdkClientException"
             r"|AmazonS3Exception|AWSClientIOException|AWSServiceThrottled|AWSStatus500|AccessDenied|SlowDown"
             r"|NoSuchBucket|UnknownStoreException|Py4JNetworkError|Checkpoint block .* not found"

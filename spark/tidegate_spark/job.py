@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +16,10 @@ from pyspark.sql import SparkSession
 
 from tidegate_spark import receipts
 from tidegate_spark.batch import merge_batch
-from tidegate_spark.errors import EarlierBatchFailed, summary
+from tidegate_spark.errors import EarlierBatchFailed
 from tidegate_spark.logs import Log
 from tidegate_spark.storage import Storage
+from tidegate_spark.threads import in_threads
 from tidegate_spark.work import BatchOrder, Work, parse_work
 
 _TABLES_AT_ONCE = 4
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         spark = SparkSession.builder.config("spark.scheduler.mode", "FAIR").getOrCreate()
     except Exception as error:  # noqa: BLE001 - one line that can be read, then the exit code
-        log.error("Spark did not start", error=summary(error))
+        log.failure("Spark did not start", error)
         return 1
     try:
         return run(spark, arguments.work, log)
@@ -49,12 +49,13 @@ def run(spark: SparkSession, work_uri: str, log: Log | None = None) -> int:
     try:
         work = parse_work(storage.read(work_uri), work_uri)
     except Exception as error:  # noqa: BLE001 - without a work file nobody knows where receipts go
-        log.error("The work file can't be read; nothing was done", work=work_uri, error=summary(error))
+        log.failure("The work file can't be read; nothing was done", error, work=work_uri)
         return 1
     log = log.of(run_id=work.run_id, group=work.group, **{"pass": work.pass_number})
     tables = work.by_table()
-    with ThreadPoolExecutor(min(_TABLES_AT_ONCE, max(1, len(tables))), thread_name_prefix="table") as pool:
-        answers = list(pool.map(lambda orders: _merge_table(spark, orders, work, log), tables.values()))
+    answers = in_threads(
+        lambda orders: _merge_table(spark, orders, work, log), tables.values(), at_most=_TABLES_AT_ONCE
+    )
     are_merged = all(answers)
     log.info("Done", outcome="merged" if are_merged else "failed", tables=list(tables))
     return 0 if are_merged else 1
@@ -70,10 +71,10 @@ def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, 
             batch_log = log.of(batch=order.batch)
             if failed is not None:
                 _refuse(session, storage, order, work, failed)
-            elif merge_batch(session, storage, order, work, batch_log)["outcome"] != "merged":
+            elif merge_batch(session, storage, order=order, work=work, log=batch_log)["outcome"] != "merged":
                 failed = order.batch
     except Exception as error:  # noqa: BLE001 - the last resort; no receipt means unknown
-        log.error("The table's batches could not be answered for", error=summary(error))
+        log.failure("The table's batches could not be answered for", error)
         return False
     return failed is None
 
@@ -82,7 +83,7 @@ def _session_of(spark: SparkSession, table: str) -> SparkSession:
     """A session for this thread and table alone: Delta's txn settings must never reach another's writes."""
     session = spark.newSession()
     jvm: Any = spark._jvm
-    jvm.org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)  # type: ignore[attr-defined]
+    jvm.org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)
     session.sparkContext.setLocalProperty("spark.scheduler.pool", table)
     session.sparkContext.setJobDescription(f"tidegate {table}")
     for name, value in {
@@ -99,9 +100,17 @@ def _session_of(spark: SparkSession, table: str) -> SparkSession:
 
 def _refuse(session: SparkSession, storage: Storage, order: BatchOrder, work: Work, failed: int) -> None:
     error = EarlierBatchFailed(
-        f"Batch {order.batch} of {order.table} was not tried: batch {failed} failed before it. Its receipt says why."
+        f"Batch {order.batch} of {order.table} was not tried: batch {failed} failed before it. "
+        "Its receipt says why."
     )
-    receipt = receipts.complete(receipts.failed(order, error), order, work, session, datetime.now(UTC), {})
+    receipt = receipts.complete(
+        receipts.failed(order, error),
+        order=order,
+        work=work,
+        session=session,
+        started_at=datetime.now(UTC),
+        seconds={},
+    )
     receipts.write(storage, order.receipt_uri, receipt)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any
+
+from tidegate_spark.errors import summary
 
 
 class Log:
@@ -24,8 +27,10 @@ class Log:
     def warning(self, message: str, **fields: Any) -> None:
         self._write("WARNING", message, fields)
 
-    def error(self, message: str, **fields: Any) -> None:
-        self._write("ERROR", message, fields)
+    def failure(self, message: str, error: BaseException, **fields: Any) -> None:
+        """An exception that ends here, with where it was raised, which nobody else will say."""
+        fields.setdefault("error", summary(error))
+        self._write("ERROR", message, {**fields, "stack": traceback.format_tb(error.__traceback__)[-5:]})
 
     def _write(self, level: str, message: str, fields: dict[str, Any]) -> None:
         line = {

@@ -1,7 +1,7 @@
 """Let Spark read many files at once, and find the few that it can't read.
 
-In the good path files of one layout are one Spark read and all of them one job, be it a thousand files. Only if
-that fails, the culprits are looked for: Spark seldom says which file it was.
+In the good path files of one layout are one Spark read and all of them one job, be it a thousand files. Only
+if that fails, the culprits are looked for: Spark seldom says which file it was.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 
 from tidegate_spark.errors import BrokenFile, ReadFailed, SourceChanged, is_broken_content, is_gone, summary
 from tidegate_spark.logs import Log
@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     from tidegate_spark.sources import Format
 
 Release = Callable[[], None]
+_Group = tuple[Hashable, list[SourceFile]]
+"""Files of one layout."""
+_Broken = tuple[SourceFile, str]
+"""A file, and why it can't be read."""
 
 _NAMED = re.compile(r"(?:while reading file|Could not read (?:footer )?for file:?)\s+(\S+?)\.?(?:\s|$)")
 _NAMED_ROUNDS = 2
 """So often a file that Spark names is left out and the read begun again, before all are searched."""
 _SEARCH_FAN_OUT = 4
+READ_AGAIN = "Nothing to do: the next attempt reads a copy of the pinned version."
 
 
 @dataclass(frozen=True)
@@ -43,69 +48,71 @@ class Kept:
     frame: DataFrame
     parts: list[Row]
     files: tuple[SourceFile, ...]
-    broken: tuple[tuple[SourceFile, str], ...]
+    broken: tuple[_Broken, ...]
     release: Release
 
 
-def keep_readable(
-    session: SparkSession,
-    storage: Storage,
-    source_format: Format,
-    contract: Contract,
-    files: Sequence[SourceFile],
-    aggregates: Sequence[Column],
-    log: Log,
-) -> Kept:
-    """Read what can be read, aggregated by part of a file. Raises SourceChanged, ReadFailed."""
-    broken: list[tuple[SourceFile, str]] = []
-    layouts = _layouts(session, storage, source_format, contract, files, broken)
-    rounds = 0
-    while True:
-        readable = [file for _, members in layouts for file in members]
-        scan = _scan(session, source_format, contract, layouts)
-        try:
-            # Not a cache: what is lost is never read again, when the file may be another. The attempt fails.
-            frame = scan.localCheckpoint(eager=False)
-            parts = frame.groupBy(rows.FILE, rows.BLOCK).agg(*aggregates).collect()
-        except (Py4JJavaError, PySparkException) as failed:
-            rounds += 1
-            culprits = _culprits(session, source_format, contract, layouts, failed, log, rounds)
-            broken += culprits
-            guilty = {file.index for file, _ in culprits}
-            layouts = [
-                (layout, remaining)
-                for layout, members in layouts
-                if (remaining := [file for file in members if file.index not in guilty])
-            ]
-            continue
-        _check_complete(scan, readable)
-        return Kept(frame, parts, tuple(readable), tuple(broken), lambda: _release(frame))
-
-
 def normal(uri: str) -> str:
-    """A URI in the form in which two of them can be compared: Spark and Hadoop write `file:` differently."""
+    """A URI in the form in which two can be compared: Spark and Hadoop write `file:` differently."""
     return unquote(re.sub(r"^file:/+", "file:/", uri))
 
 
 def normal_column(uri: Column) -> Column:
     """:func:`normal`, on a column: names of files read here are plain, by the plan's own doing."""
-    return F.regexp_replace(uri, "^file:/+", "file:/")
+    return sf.regexp_replace(uri, "^file:/+", "file:/")
 
 
-_Layouts = list[tuple[Hashable, list[SourceFile]]]
+@dataclass(frozen=True)
+class Reader:
+    """Reads the files of one batch."""
 
+    session: SparkSession
+    storage: Storage
+    source_format: Format
+    contract: Contract
+    log: Log
 
-def _layouts(
-    session: SparkSession,
-    storage: Storage,
-    source_format: Format,
-    contract: Contract,
-    files: Sequence[SourceFile],
-    broken: list[tuple[SourceFile, str]],
-) -> _Layouts:
-    def look_at(file: SourceFile) -> Hashable | BrokenFile:
+    def keep_readable(self, files: Sequence[SourceFile], aggregates: Sequence[Column]) -> Kept:
+        """Read what can be read; `aggregates` by part of a file. Raises SourceChanged, ReadFailed."""
+        groups, broken = self._look_at(files)
+        for attempt in range(len(files) + 1):  # each attempt leaves out one file at least
+            scan = self._scan(groups)
+            try:
+                # Not a cache: what is lost isn't read again, when the file may be another. The attempt fails.
+                frame = scan.localCheckpoint(eager=False)
+                parts = frame.groupBy(rows.FILE, rows.BLOCK).agg(*aggregates).collect()
+            except (Py4JJavaError, PySparkException) as failed:
+                culprits = self._culprits(groups, failed, may_trust_name=attempt < _NAMED_ROUNDS)
+                broken += culprits
+                groups = _without(groups, culprits)
+                continue
+            readable = [file for _, members in groups for file in members]
+            _check_complete(scan, readable)
+            return Kept(frame, parts, tuple(readable), tuple(broken), partial(_release, frame))
+        raise ReadFailed("Reading failed more often than there are files. Please report this.")
+
+    def _look_at(self, files: Sequence[SourceFile]) -> tuple[list[_Group], list[_Broken]]:
+        """Sort the files by layout; what shows that early to be broken comes second."""
+        broken: list[_Broken] = []
+        grouped: dict[Hashable, list[SourceFile]] = {}
+        layouts = self.storage.in_threads(self._layout_of, files)
+        for file, layout in zip(files, layouts, strict=True):
+            if isinstance(layout, BrokenFile):
+                broken.append((file, str(layout)))
+            else:
+                grouped.setdefault(layout, []).append(file)
+        usable: list[_Group] = []
+        for layout, members in grouped.items():
+            try:
+                self._read(layout, members[:1])
+                usable.append((layout, members))
+            except BrokenFile as reason:
+                broken += [(file, str(reason)) for file in members]
+        return usable, broken
+
+    def _layout_of(self, file: SourceFile) -> Hashable | BrokenFile:
         try:
-            return source_format.layout_of(file, contract, storage)
+            return self.source_format.layout_of(file, self.contract, self.storage)
         except BrokenFile as reason:
             return reason
         except FileNotFoundError as gone:
@@ -115,117 +122,95 @@ def _layouts(
                 return BrokenFile(str(failed))
             raise ReadFailed(f"{file.source} could not be read: {failed}", file=file.key) from failed
 
-    grouped: dict[Hashable, list[SourceFile]] = {}
-    for file, layout in zip(files, storage.in_threads(look_at, files), strict=True):
-        if isinstance(layout, BrokenFile):
-            broken.append((file, str(layout)))
-        else:
-            grouped.setdefault(layout, []).append(file)
-    usable: _Layouts = []
-    for layout, members in grouped.items():
+    def _read(self, layout: Hashable, files: Sequence[SourceFile]) -> DataFrame:
+        return self.source_format.read(self.session, [file.uri for file in files], layout, self.contract)
+
+    def _scan(self, groups: Sequence[_Group]) -> DataFrame:
+        if groups:
+            return reduce(DataFrame.union, (self._read(layout, members) for layout, members in groups))
+        columns = self.contract.file_columns
+        return self.session.range(0).select(
+            *(sf.lit(None).cast(column.type).alias(column.name) for column in columns),
+            sf.lit("").alias(rows.FILE),
+            sf.lit(0).cast("bigint").alias(rows.BLOCK),
+            sf.col("id").alias(rows.ROW_ID),
+            sf.lit(None).cast("string").alias(rows.PROBLEM),
+            sf.lit(False).alias(rows.BLANK),
+        )
+
+    def _culprits(
+        self, groups: Sequence[_Group], failed: Exception, *, may_trust_name: bool
+    ) -> list[_Broken]:
+        """The files whose content is to blame, with why; never none. Raises if content isn't to blame."""
+        text = str(failed)
+        named = {normal(uri) for uri in _NAMED.findall(text)}
+        suspects = [file for _, members in groups for file in members if normal(file.uri) in named]
+        self.log.warning("Some file can't be read", named=sorted(named), error=summary(failed))
+        _raise_unless_content(failed, suspects)
+        if len(suspects) == 1 and may_trust_name:
+            return [(suspects[0], _reason(text))]
+        found = list(self._search(groups))
+        if not found:
+            raise ReadFailed(
+                f"The batch's files can't be read together, yet each can be alone: {summary(failed)}. "
+                "The next attempt may do better."
+            ) from failed
+        return found
+
+    def _search(self, groups: Sequence[_Group]) -> list[_Broken]:
+        """Divide what can't be read until single files are left."""
+        found: list[_Broken] = []
+        todo = list(groups)
+        while todo:
+            layout, members = todo.pop()
+            error = self._error_of(layout, members)
+            if error is not None and len(members) == 1:
+                found.append((members[0], _reason(error)))
+            elif error is not None:
+                step = -(-len(members) // _SEARCH_FAN_OUT)
+                todo += [(layout, members[start : start + step]) for start in range(0, len(members), step)]
+        return found
+
+    def _error_of(self, layout: Hashable, files: Sequence[SourceFile]) -> str | None:
         try:
-            source_format.read(session, [members[0].uri], layout, contract)
-            usable.append((layout, members))
-        except BrokenFile as reason:
-            broken += [(file, str(reason)) for file in members]
-    return usable
-
-
-def _scan(session: SparkSession, source_format: Format, contract: Contract, layouts: _Layouts) -> DataFrame:
-    if not layouts:
-        return _no_rows(session, contract)
-    reads = [
-        source_format.read(session, [file.uri for file in members], layout, contract)
-        for layout, members in layouts
-    ]
-    return reduce(DataFrame.union, reads)
-
-
-def _no_rows(session: SparkSession, contract: Contract) -> DataFrame:
-    return session.range(0).select(
-        *(F.lit(None).cast(column.type).alias(column.name) for column in contract.file_columns),
-        F.lit("").alias(rows.FILE),
-        F.lit(0).cast("bigint").alias(rows.BLOCK),
-        F.col("id").alias(rows.ROW_ID),
-        F.lit(None).cast("string").alias(rows.PROBLEM),
-        F.lit(False).alias(rows.BLANK),
-    )
-
-
-def _culprits(
-    session: SparkSession,
-    source_format: Format,
-    contract: Contract,
-    layouts: _Layouts,
-    failed: Exception,
-    log: Log,
-    rounds: int,
-) -> list[tuple[SourceFile, str]]:
-    """The files that are to blame for `failed`, with why; never none. Raises if it isn't a file's content."""
-    text = str(failed)
-    named = {normal(uri) for uri in _NAMED.findall(text)}
-    suspects = [file for _, members in layouts for file in members if normal(file.uri) in named]
-    log.warning("Some file can't be read", named=sorted(named), error=summary(failed), round=rounds)
-    _raise_unless_content(text, suspects[0] if len(suspects) == 1 else None, failed)
-    if suspects and len(suspects) == 1 and rounds <= _NAMED_ROUNDS:
-        return [(suspects[0], _reason(text))]
-
-    def is_read(layout: Hashable, members: Sequence[SourceFile]) -> str | None:
-        try:
-            read = source_format.read(session, [file.uri for file in members], layout, contract)
-            read.write.format("noop").mode("overwrite").save()
-        except (Py4JJavaError, PySparkException) as again:
-            _raise_unless_content(str(again), members[0] if len(members) == 1 else None, again)
-            return str(again)
+            self._read(layout, files).write.format("noop").mode("overwrite").save()
+        except (Py4JJavaError, PySparkException) as failed:
+            _raise_unless_content(failed, files)
+            return str(failed)
         return None
 
-    found: list[tuple[SourceFile, str]] = []
-    todo = list(layouts)
-    while todo:
-        layout, members = todo.pop()
-        error = is_read(layout, members)
-        if error is None:
-            continue
-        if len(members) == 1:
-            found.append((members[0], _reason(error)))
-            continue
-        step = -(-len(members) // _SEARCH_FAN_OUT)
-        todo += [(layout, members[start : start + step]) for start in range(0, len(members), step)]
-    if not found:
-        raise ReadFailed(
-            f"The batch's files failed to be read together, but not one by one: {summary(failed)}. "
-            "The next attempt may do better."
-        ) from failed
-    return found
+
+def _without(groups: Sequence[_Group], culprits: Sequence[_Broken]) -> list[_Group]:
+    guilty = {file.index for file, _ in culprits}
+    left = [(layout, [file for file in members if file.index not in guilty]) for layout, members in groups]
+    return [(layout, members) for layout, members in left if members]
 
 
-def _raise_unless_content(text: str, file: SourceFile | None, failed: Exception) -> None:
-    if is_broken_content(text):
+def _raise_unless_content(failed: Exception, suspects: Sequence[SourceFile]) -> None:
+    if is_broken_content(str(failed)):
         return
-    if is_gone(text):
-        if file is not None:
-            raise _gone(file, summary(failed)) from failed
+    suspect = suspects[0] if len(suspects) == 1 else None
+    if is_gone(str(failed)) and suspect is not None:
+        raise _gone(suspect, summary(failed)) from failed
+    if is_gone(str(failed)):
         raise SourceChanged(
-            f"A landed file was overwritten or deleted while it was read: {summary(failed)}. "
-            "Nothing to do: the next attempt reads a copy of the pinned version."
+            f"A landed file was overwritten or deleted while it was read: {summary(failed)}. {READ_AGAIN}"
         ) from failed
-    where = file.source if file is not None else "The batch's files"
+    where = suspect.source if suspect is not None else "The batch's files"
     raise ReadFailed(
-        f"{where} could not be read: {summary(failed)}", file=file.key if file else None
+        f"{where} could not be read: {summary(failed)}", file=suspect.key if suspect else None
     ) from failed
 
 
 def _reason(text: str) -> str:
     said = [line.strip() for line in text.splitlines() if is_broken_content(line)]
-    return f"it can't be read to its end ({said[-1].removeprefix('Caused by: ')[:200]}); send the whole file again"
+    root = said[-1].removeprefix("Caused by: ")[:200]
+    return f"it can't be read to its end ({root}); send the whole file again"
 
 
 def _gone(file: SourceFile, why: str) -> SourceChanged | ReadFailed:
     if file.in_place:
-        return SourceChanged(
-            f"{file.source} is gone ({why}). Nothing to do: the next attempt reads a copy of the pinned version.",
-            file=file.key,
-        )
+        return SourceChanged(f"{file.source} is gone ({why}). {READ_AGAIN}", file=file.key)
     return ReadFailed(f"The staged copy of {file.source} is gone: {file.uri} ({why})", file=file.key)
 
 
@@ -235,8 +220,8 @@ def _check_complete(scan: DataFrame, readable: Sequence[SourceFile]) -> None:
     skipped = [file for file in readable if normal(file.uri) not in read]
     if skipped:
         raise ReadFailed(
-            f"Spark left out {len(skipped)} of {len(readable)} files without a word, among them {skipped[0].uri}: "
-            "names of this kind must be staged under a plain one.",
+            f"Spark left out {len(skipped)} of {len(readable)} files without a word, among them "
+            f"{skipped[0].uri}: names of this kind must be staged under a plain one.",
             file=skipped[0].key,
         )
 

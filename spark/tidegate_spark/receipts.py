@@ -17,6 +17,7 @@ from tidegate_spark.work import SCHEMA, BatchOrder, Manifest, Work
 
 _REASONS_KEPT = 20
 """Reasons in the commit itself; the receipt has them all."""
+_LOST_REASON = "it broke its contract; why was in a receipt that was lost. Send the file again to see it"
 
 
 def told(manifest: Manifest, order: BatchOrder, work: Work, changes: Changes, plan: str) -> dict[str, Any]:
@@ -88,6 +89,7 @@ def failed(order: BatchOrder, error: BaseException, rejected: tuple[Rejection, .
 
 def complete(
     part: Mapping[str, Any],
+    *,
     order: BatchOrder,
     work: Work,
     session: SparkSession,
@@ -132,7 +134,7 @@ def _all_rejected(manifest: Manifest, info: Mapping[str, Any]) -> list[dict[str,
         or {
             "index": index,
             "key": keys.get(index),
-            "reason": "it broke its contract; the reason was in a receipt that was lost. Send the file again to see it",
+            "reason": _LOST_REASON,
         }
         for index in info.get("rejected_indexes", list(known))
     ]

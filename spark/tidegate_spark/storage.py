@@ -1,4 +1,4 @@
-"""Files through Hadoop's FileSystem, so that `s3://` means the same on EMR and locally, and `file://` works too.
+"""Files through Hadoop's FileSystem: `s3://` means the same on EMR and locally, and `file://` works, too.
 
 Every call crosses into the JVM, which is where the credentials are.
 """
@@ -6,11 +6,12 @@ Every call crosses into the JVM, which is where the credentials are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.sql import SparkSession
+
+from tidegate_spark.threads import in_threads
 
 _THREADS = 16
 """Enough to hide S3's latency, few enough not to throttle a prefix."""
@@ -25,7 +26,7 @@ class Storage:
     def __init__(self, spark: SparkSession) -> None:
         jvm: Any = spark._jvm
         self.jvm = jvm
-        self.conf: Any = spark._jsc.hadoopConfiguration()  # type: ignore[attr-defined]
+        self.conf: Any = spark._jsc.hadoopConfiguration()
         # Each dotted name is several round trips; these are used for every file.
         self._path_class = jvm.org.apache.hadoop.fs.Path
 
@@ -75,11 +76,7 @@ class Storage:
 
     def in_threads(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """`work` for every item, side by side, answers in order; the first exception is raised."""
-        todo = list(items)
-        if len(todo) < 2:
-            return [work(item) for item in todo]
-        with ThreadPoolExecutor(min(_THREADS, len(todo)), thread_name_prefix="storage") as pool:
-            return list(pool.map(work, todo))
+        return in_threads(work, items, at_most=_THREADS)
 
     def _read(self, uri: str, limit: int | None) -> bytes:
         path = self.path(uri)

@@ -8,7 +8,7 @@ from typing import Any
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType, _parse_datatype_string
 
 from tidegate_spark.changes import ORIGIN, ORIGIN_TYPE
@@ -46,10 +46,7 @@ class Target:
 
     def snapshot(self) -> Any:
         """Delta's newest snapshot, an object of the JVM."""
-        return self._delta_log_class.forTableWithSnapshot(
-            self.session._jsparkSession,  # type: ignore[attr-defined]
-            self.uri,
-        )._2()
+        return self._delta_log_class.forTableWithSnapshot(self.session._jsparkSession, self.uri)._2()
 
     def last_batch(self, app_id: str) -> int | None:
         """The number of the last batch that is in the table; None before the first."""
@@ -59,11 +56,11 @@ class Target:
     def row_count(self) -> int | None:
         """Rows by the log's statistics; None if some file has none. Reads no data."""
         files = DataFrame(self.snapshot().allFiles().toDF(), self.session)
-        present = F.get_json_object("stats", "$.numRecords").cast("bigint")
-        removed = F.coalesce(F.col("deletionVector.cardinality"), F.lit(0))
+        present = sf.get_json_object("stats", "$.numRecords").cast("bigint")
+        removed = sf.coalesce(sf.col("deletionVector.cardinality"), sf.lit(0))
         counted = files.agg(
-            F.coalesce(F.sum(present - removed), F.lit(0)).alias("rows"),
-            F.count_if(present.isNull()).alias("unknown"),
+            sf.coalesce(sf.sum(present - removed), sf.lit(0)).alias("rows"),
+            sf.count_if(present.isNull()).alias("unknown"),
         ).first()
         return None if counted is None or counted["unknown"] else int(counted["rows"])
 
@@ -80,14 +77,14 @@ class Target:
                 continue
             if commit.told.get("manifest_sha256") != manifest.sha256:
                 raise ForeignCommit(
-                    f"{self.uri} holds batch {manifest.batch} already (version {version}), but made from another "
-                    f"manifest: {commit.told.get('manifest_sha256')}, not {manifest.sha256}. Two ledgers write this "
-                    "table, or one was restored. Nothing was written; see which is right before you go on."
+                    f"{self.uri} holds batch {manifest.batch} already (version {version}), but from "
+                    f"manifest {commit.told.get('manifest_sha256')}, not {manifest.sha256}. Two ledgers "
+                    "write this table, or one was restored. Nothing was written; see which is right first."
                 )
             return commit
         raise TableRefused(
-            f"{self.uri} says that it has merged batch {manifest.batch}, but its log has no such commit (any more). "
-            "Settle this batch by hand."
+            f"{self.uri} says that it has merged batch {manifest.batch}, but its log has no such commit "
+            "(any more). Settle this batch by hand."
         )
 
 
@@ -109,9 +106,9 @@ def check_predecessor(target: Target, manifest: Manifest) -> bool:
         return True
     if last != manifest.predecessor:
         raise WrongPredecessor(
-            f"Batch {manifest.batch} of {manifest.table} follows {_named(manifest.predecessor)}, but the last one in "
-            f"{target.uri} is {_named(last)}. Nothing was written. If the table was restored, rewound or written by "
-            "another ledger, settle that first; batches of a table go in one after another."
+            f"Batch {manifest.batch} of {manifest.table} follows {_named(manifest.predecessor)}, but the "
+            f"last one in {target.uri} is {_named(last)}. Nothing was written. If the table was restored, "
+            "rewound or written by another ledger, settle that first: batches go in one after another."
         )
     return False
 
@@ -130,8 +127,8 @@ def _create(target: Target, storage: Storage, contract: Contract) -> None:
         found = ()
     if found:
         raise TableRefused(
-            f"{target.uri} is not empty and not a Delta table, so no table was made there. Move away what is there, "
-            "or give the contract another table name."
+            f"{target.uri} is not empty and not a Delta table, so no table was made there. Move away what is "
+            "there, or give the contract another table name."
         )
     columns = len(contract.columns) + _ORIGIN_FIELDS
     builder = (
@@ -155,8 +152,8 @@ def _check_ours(target: Target, contract: Contract) -> None:
     if not owner.isDefined() or owner.get() != contract.table:
         whose = f"of {owner.get()!r}" if owner.isDefined() else "that Tidegate did not make"
         raise TableRefused(
-            f"{target.uri} is a Delta table {whose} (property {NAME_PROPERTY}). Nothing was written. Use another "
-            f"table name, or set the property to {contract.table!r} if this really is its table."
+            f"{target.uri} is a Delta table {whose} (property {NAME_PROPERTY}). Nothing was written. Use "
+            f"another table name, or set the property to {contract.table!r} if this really is its table."
         )
     wanted = _table_schema(contract)
     found = StructType.fromJson(json.loads(metadata.schemaString()))
@@ -184,8 +181,8 @@ def _check_ours(target: Target, contract: Contract) -> None:
         faults.append(f"partitioned by {list(partitions)}, the contract says {list(contract.partition_by)}")
     if faults:
         raise TableRefused(
-            f"{target.uri} doesn't fit its contract: {'; '.join(sorted(faults))}. Nothing was written. Change the contract "
-            "back, or alter the table."
+            f"{target.uri} doesn't fit its contract: {'; '.join(sorted(faults))}. Nothing was written. "
+            "Change the contract back, or alter the table."
         )
 
 

@@ -142,13 +142,13 @@ def parse_manifest(raw: bytes, order: BatchOrder) -> Manifest:
     found = hashlib.sha256(raw).hexdigest()
     if found != order.manifest_sha256:
         raise BrokenWork(
-            f"The manifest {order.manifest_uri} has sha256 {found}, the work file says {order.manifest_sha256}. "
-            "A sealed manifest never changes: find out who wrote to it, restore its first version, then redrive."
+            f"The manifest {order.manifest_uri} has sha256 {found}, the work file says "
+            f"{order.manifest_sha256}. A sealed manifest never changes: find out who wrote to it, restore "
+            "its first version, then redrive."
         )
     try:
         document = _checked_schema(json.loads(raw))
-        if (document["table"], document["batch"]) != (order.table, order.batch):
-            raise ValueError(f"it is of batch {document['batch']} of {document['table']}")
+        _check_batch(document, order)
         return Manifest(
             table=document["table"],
             batch=int(document["batch"]),
@@ -198,6 +198,11 @@ def _checked_schema(document: dict[str, Any]) -> dict[str, Any]:
     if document.get("schema") != SCHEMA:
         raise ValueError(f"its schema is {document.get('schema')!r}, this job reads {SCHEMA}")
     return document
+
+
+def _check_batch(document: dict[str, Any], order: BatchOrder) -> None:
+    if (document["table"], document["batch"]) != (order.table, order.batch):
+        raise ValueError(f"it is of batch {document['batch']} of {document['table']}")
 
 
 def _why(broken: Exception) -> str:

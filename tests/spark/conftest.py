@@ -32,6 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.spark)
             item.add_marker(pytest.mark.enable_socket)
+            # PySpark leaves the socket of each collect() to Python's garbage collection.
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
 
 
 def java_home() -> str:
@@ -142,7 +144,7 @@ class Lake:
     def land(
         self, content: str | bytes | Callable[[Path], None], name: str = "a.csv", **entry: Any
     ) -> dict[str, Any]:
-        """Put a file and return its entry for a manifest. Later files are newer unless `event_time` says so."""
+        """Put a file; its entry for a manifest. Later files are newer unless `event_time` says so."""
         self.landed += 1
         path = self.folder / "landing" / f"{self.landed:06d}" / name
         path.parent.mkdir(parents=True)
@@ -248,23 +250,42 @@ class Lake:
         picked = columns or tuple(name for name in frame.columns if name != "_tidegate")
         return sorted((tuple(row) for row in frame.select(*picked).collect()), key=repr)
 
+    def utc(self, column: str) -> Any:
+        """A timestamp column as the UTC wall clock, whatever the machine's zone."""
+        from pyspark.sql import functions as sf
+
+        zone = self.spark.conf.get("spark.sql.session.timeZone")
+        return sf.to_utc_timestamp(column, zone).cast("timestamp_ntz")
+
+    def count_jobs(self, action: Callable[[], Any]) -> int:
+        """How many Spark jobs `action` takes."""
+        tracker = self.spark.sparkContext._jsc.sc().dagScheduler()
+        before = tracker.nextJobId()
+        action()
+        return int(tracker.nextJobId() - before)
+
     def versions(self, table: str) -> int:
         """The newest version of the table, by its log's files."""
         log = Path(self.target(table).removeprefix("file://")) / "_delta_log"
         return max(int(path.stem) for path in log.glob("*.json"))
 
+    @staticmethod
+    def csv(*rows: Sequence[Any], **options: Any) -> str:
+        """Rows as CSV, the first being the header."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n", **options).writerows(rows)
+        return out.getvalue()
+
+    @staticmethod
+    def gzipped(text: str) -> bytes:
+        return gzip.compress(text.encode(), mtime=0)
+
+    @staticmethod
+    def reasons(receipt: Mapping[str, Any]) -> dict[str, str]:
+        """Why files were rejected, by key."""
+        return {entry["key"]: entry["reason"] for entry in receipt["files"]["rejected"]}
+
 
 @pytest.fixture
 def lake(tmp_path: Path, spark: SparkSession) -> Lake:
     return Lake(tmp_path, spark)
-
-
-def csv_text(rows: Sequence[Sequence[Any]], **options: Any) -> str:
-    """Rows as CSV, the first being the header."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n", **options).writerows(rows)
-    return out.getvalue()
-
-
-def gzipped(text: str) -> bytes:
-    return gzip.compress(text.encode(), mtime=0)

@@ -30,7 +30,7 @@ class Format(Protocol):
     def read(
         self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract
     ) -> DataFrame:
-        """Rows of `Contract.file_columns`, typed, followed by the columns of `sources.rows`. Reads nothing yet."""
+        """Rows of `Contract.file_columns`, typed, and the columns of `sources.rows`. Reads nothing yet."""
 
 
 _FORMATS: dict[str, Format] = {
@@ -46,5 +46,6 @@ def format_of(contract: Contract) -> Format:
         return _FORMATS[contract.format]
     except KeyError:
         raise NotSupported(
-            f"Files of format {contract.format!r} can't be read: this job knows {', '.join(sorted(_FORMATS))}."
+            f"Files of format {contract.format!r} can't be read: this job knows "
+            f"{', '.join(sorted(_FORMATS))}."
         ) from None

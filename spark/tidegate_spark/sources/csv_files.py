@@ -16,7 +16,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 from pyspark.sql.types import StringType, StructField, StructType
 
 from tidegate_spark.errors import BrokenFile
@@ -50,9 +50,9 @@ class CsvFiles:
         encoding = str(contract.options.get("encoding") or "UTF-8")
         schema = StructType([StructField(name, StringType()) for name in (*names, rows.CORRUPT)])
         frame = session.read.schema(schema).options(**_spark_options(contract, encoding)).csv(list(uris))
-        fields = F.when(
-            F.col(rows.CORRUPT).isNotNull(),
-            F.lit(
+        fields = sf.when(
+            sf.col(rows.CORRUPT).isNotNull(),
+            sf.lit(
                 f"has another number of fields than the {len(names)} columns, or a quote that isn't closed"
             ),
         )

@@ -1,11 +1,11 @@
-"""JSON lines: one object a line. A key that is absent is null; a key that the contract doesn't know is an error."""
+"""JSON lines: one object a line. An absent key is null; a key that the contract doesn't know is an error."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 from pyspark.sql.types import DecimalType, StringType, StructField, StructType, _parse_datatype_string
 
 from tidegate_spark.errors import BrokenFile
@@ -36,7 +36,7 @@ class JsonFiles:
         contract: Contract,
     ) -> DataFrame:
         lines = session.read.option("recursiveFileLookup", True).text(list(uris))
-        text = F.expr("if(startswith(value, '\ufeff'), substring(value, 2), value)")
+        text = sf.expr("if(startswith(value, '\ufeff'), substring(value, 2), value)")
         types = {column.name: _type_in_json(column) for column in contract.file_columns}
         schema = StructType(
             [StructField(name, data_type) for name, data_type in types.items()]
@@ -46,23 +46,25 @@ class JsonFiles:
             "value",
             "_metadata",
             _LINE,
-            F.from_json(
+            sf.from_json(
                 _LINE, schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": rows.CORRUPT}
             ).alias(_OBJECT),
             # The line as the inside of a list: anything but one object shows, also `{..}{..}` and `{..} x`.
-            F.from_json(F.concat(F.lit("["), _LINE, F.lit("]")), "array<map<string,string>>").alias(_OBJECTS),
+            sf.from_json(sf.concat(sf.lit("["), _LINE, sf.lit("]")), "array<map<string,string>>").alias(
+                _OBJECTS
+            ),
         )
-        flat = parsed.select("*", *(F.col(f"{_OBJECT}.{rows.quoted(name)}").alias(name) for name in types))
+        flat = parsed.select("*", *(sf.col(f"{_OBJECT}.{rows.quoted(name)}").alias(name) for name in types))
         cells = {column.name: _cell(column) for column in contract.file_columns}
         return rows.checked(
-            flat, contract, cells, _line_problems(contract), blank=F.trim(F.col(_LINE)) == F.lit("")
+            flat, contract, cells, _line_problems(contract), blank=sf.trim(sf.col(_LINE)) == sf.lit("")
         )
 
 
 def _type_in_json(column: ContractColumn) -> StringType | DecimalType | StructType:
     """Plain values are read as text, so that they are cast as CSV's are.
 
-    Decimals are not: as text they would pass through a double. Nested values have to be parsed as what they are.
+    Decimals are not: as text they would pass through a double. Nested values are parsed as what they are.
     """
     data_type = _parse_datatype_string(column.type)
     is_plain = not isinstance(data_type, DecimalType) and not _is_nested(column.type)
@@ -77,33 +79,33 @@ def _cell(column: ContractColumn) -> rows.Cell:
     type_name = column.type.strip().lower()
     if not _is_nested(type_name) and not type_name.startswith(("decimal", "dec(", "numeric")):
         return rows.from_text(column.name, type_name)
-    value = F.col(rows.quoted(column.name))
-    raw = F.get_json_object(F.col(_LINE), f"$['{column.name}']")
+    value = sf.col(rows.quoted(column.name))
+    raw = sf.get_json_object(sf.col(_LINE), f"$['{column.name}']")
     return rows.Cell(
         value, rows.cast_problem(column.name, column.type, raw, is_bad=value.isNull() & raw.isNotNull())
     )
 
 
 def _line_problems(contract: Contract) -> list[Column]:
-    known = F.array(*(F.lit(column.name) for column in contract.file_columns))
-    bytes_of_line = F.col("value").cast("binary")
-    unknown = F.array_except(F.map_keys(F.col(_OBJECTS)[0]), known)
+    known = sf.array(*(sf.lit(column.name) for column in contract.file_columns))
+    bytes_of_line = sf.col("value").cast("binary")
+    unknown = sf.array_except(sf.map_keys(sf.col(_OBJECTS)[0]), known)
     return [
-        F.when(
-            F.encode(F.decode(bytes_of_line, "UTF-8"), "UTF-8") != bytes_of_line,
-            F.lit("holds bytes that are not UTF-8; save the file as UTF-8"),
+        sf.when(
+            sf.encode(sf.decode(bytes_of_line, "UTF-8"), "UTF-8") != bytes_of_line,
+            sf.lit("holds bytes that are not UTF-8; save the file as UTF-8"),
         ),
-        F.when(
-            F.coalesce(F.size(F.col(_OBJECTS)) != 1, F.lit(True)) | F.col(_OBJECTS)[0].isNull(),
-            F.lit("is not one JSON object; write each object on a line of its own"),
+        sf.when(
+            sf.coalesce(sf.size(sf.col(_OBJECTS)) != 1, sf.lit(True)) | sf.col(_OBJECTS)[0].isNull(),
+            sf.lit("is not one JSON object; write each object on a line of its own"),
         ),
-        F.when(
-            F.size(unknown) > 0,
-            F.concat(F.lit("column "), F.array_join(unknown, ", "), F.lit(" is not in the contract")),
+        sf.when(
+            sf.size(unknown) > 0,
+            sf.concat(sf.lit("column "), sf.array_join(unknown, ", "), sf.lit(" is not in the contract")),
         ),
         # Nested values of a wrong type leave their mark on the object as a whole.
-        F.when(
-            F.col(f"{_OBJECT}.{rows.CORRUPT}").isNotNull(),
+        sf.when(
+            sf.col(f"{_OBJECT}.{rows.CORRUPT}").isNotNull(),
             _first_misfit(contract),
         ),
     ]
@@ -111,4 +113,4 @@ def _line_problems(contract: Contract) -> list[Column]:
 
 def _first_misfit(contract: Contract) -> Column:
     problems = [_cell(column).problem for column in contract.file_columns]
-    return F.coalesce(*problems, F.lit("a nested value is not of the contract's type"))
+    return sf.coalesce(*problems, sf.lit("a nested value is not of the contract's type"))

@@ -9,7 +9,7 @@ from typing import cast
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 from pyspark.sql.types import ArrayType, BinaryType, MapType, StringType, StructType, _parse_datatype_string
 
 from tidegate_spark.errors import BrokenFile, is_broken_content, is_gone
@@ -74,9 +74,9 @@ def _schema_of(file: SourceFile, storage: Storage) -> str:
 def _cell(session: SparkSession, column: ContractColumn, schema: StructType) -> rows.Cell:
     found = schema[column.name].dataType
     wanted = _parse_datatype_string(column.type)
-    raw = F.col(rows.quoted(column.name))
+    raw = sf.col(rows.quoted(column.name))
     if found.simpleString() == wanted.simpleString():
-        return rows.Cell(raw, F.lit(None).cast("string"))
+        return rows.Cell(raw, sf.lit(None).cast("string"))
     if isinstance(found, StringType) and not isinstance(wanted, ArrayType | MapType | StructType):
         return rows.from_text(column.name, column.type)
     try:
@@ -94,5 +94,5 @@ def _cell(session: SparkSession, column: ContractColumn, schema: StructType) -> 
     } != {"float", "double"}:
         # 1.5 is no int and a time is no date: what doesn't come back the same has lost something.
         back = f"try_cast(try_cast({rows.quoted(column.name)} AS {column.type}) AS {found.simpleString()})"
-        is_bad = is_bad | ~raw.eqNullSafe(F.expr(back))
+        is_bad = is_bad | ~raw.eqNullSafe(sf.expr(back))
     return rows.Cell(value, rows.cast_problem(column.name, column.type, raw, is_bad=is_bad))

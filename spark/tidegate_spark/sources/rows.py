@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 
 from tidegate_spark.work import Contract
 
@@ -47,34 +47,36 @@ def quoted(name: str) -> str:
 
 def from_text(name: str, type_name: str) -> Cell:
     """The text column `name` as `type_name`; `12.0` is a whole number, as pandas writes it."""
-    raw = F.col(quoted(name))
+    raw = sf.col(quoted(name))
     if type_name == "string":
-        return Cell(raw, F.lit(None).cast("string"))
+        return Cell(raw, sf.lit(None).cast("string"))
     value = try_cast(quoted(name), type_name)
     if type_name in _INTEGERS:
         without_zeros = f"regexp_replace({quoted(name)}, '[.]0+$', '')"
-        value = F.coalesce(value, try_cast(without_zeros, type_name))
+        value = sf.coalesce(value, try_cast(without_zeros, type_name))
     return Cell(value, cast_problem(name, type_name, raw, is_bad=raw.isNotNull() & value.isNull()))
 
 
 def try_cast(expression: str, type_name: str) -> Column:
     """Null instead of an error where the value doesn't fit."""
-    return F.expr(f"try_cast({expression} AS {type_name})")
+    return sf.expr(f"try_cast({expression} AS {type_name})")
 
 
 def cast_problem(name: str, type_name: str, raw: Column, *, is_bad: Column) -> Column:
     """`column x: 'abc' is not a valid int` where `is_bad`."""
-    shown = F.substring(raw.cast("string"), 1, _SHOWN_CHARACTERS)
-    return F.when(is_bad, F.concat(F.lit(f"column {name}: '"), shown, F.lit(f"' is not a valid {type_name}")))
+    shown = sf.substring(raw.cast("string"), 1, _SHOWN_CHARACTERS)
+    return sf.when(
+        is_bad, sf.concat(sf.lit(f"column {name}: '"), shown, sf.lit(f"' is not a valid {type_name}"))
+    )
 
 
 def undecodable(name: str, encoding: str) -> Column:
     """Text that holds the mark of bytes which could not be decoded."""
-    return F.when(
-        F.col(quoted(name)).contains(REPLACEMENT),
-        F.lit(
-            f"column {name}: holds bytes that are not {encoding} (they read as U+FFFD); save the file as {encoding} "
-            "or change the contract's encoding"
+    return sf.when(
+        sf.col(quoted(name)).contains(REPLACEMENT),
+        sf.lit(
+            f"column {name}: holds bytes that are not {encoding} (they read as U+FFFD); save the file as "
+            f"{encoding} or change the contract's encoding"
         ),
     )
 
@@ -92,18 +94,18 @@ def checked(
     """
     columns = contract.file_columns
     null_keys = [
-        F.when(cells[column.name].value.isNull(), F.lit(f"key column {column.name} is null"))
+        sf.when(cells[column.name].value.isNull(), sf.lit(f"key column {column.name} is null"))
         for column in columns
         if column.name in contract.keys
     ]
     found = [*problems, *(cells[column.name].problem for column in columns), *null_keys]
-    problem = F.coalesce(*found, F.lit(None).cast("string"))
-    is_blank = F.lit(False) if blank is None else blank
+    problem = sf.coalesce(*found, sf.lit(None).cast("string"))
+    is_blank = sf.lit(False) if blank is None else blank
     return frame.select(
         *(cells[column.name].value.alias(column.name) for column in columns),
-        F.col("_metadata.file_path").alias(FILE),
-        F.col("_metadata.file_block_start").alias(BLOCK),
-        F.monotonically_increasing_id().alias(ROW_ID),
-        F.when(~is_blank, problem).alias(PROBLEM),
+        sf.col("_metadata.file_path").alias(FILE),
+        sf.col("_metadata.file_block_start").alias(BLOCK),
+        sf.monotonically_increasing_id().alias(ROW_ID),
+        sf.when(~is_blank, problem).alias(PROBLEM),
         is_blank.alias(BLANK),
     )

@@ -1,7 +1,7 @@
 """append: a table's rows are those of its files, each file's newest version only.
 
-A version that comes again changes nothing; one that is older than what the table has, neither; a newer one replaces
-the rows of the older. What the table has of a file, its rows say: `_tidegate.source` and `_tidegate.sequencer`.
+A version that comes again changes nothing; one that is older than what the table has, neither; a newer one
+replaces the rows of the older. What the table has of a file, its rows say: `_tidegate.source`, `.sequencer`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import ORIGIN, Changes
 from tidegate_spark.sources.rows import quoted
@@ -21,7 +21,7 @@ _REPLACED = "_tidegate_replaced"
 
 
 def plan_append(target: Target, changes: Changes, contract: Contract) -> MergePlan:
-    """Append, or replace and append in one commit if the table has rows of an older version of these files."""
+    """Append; or, if the table has rows of an older version of these files, replace them in one commit."""
     newest = _newest_versions(changes.files)
     present = _versions_in(target, sorted(newest))
     fresh = [file for source, file in newest.items() if file.sequencer > present.get(source, "")]
@@ -43,14 +43,14 @@ def plan_append(target: Target, changes: Changes, contract: Contract) -> MergePl
 def _replace(
     target: Target, rows: DataFrame, replaced: list[str], contract: Contract, fresh: list[SourceFile]
 ) -> MergePlan:
-    # One MERGE, so one commit: a row of `_REPLACED` finds the old rows, all others find none and are inserted.
+    # One MERGE, so one commit: a row of `_REPLACED` finds the old rows, all others find none: inserted.
     gone = [(source,) for source in replaced]
     removals = target.session.createDataFrame(gone, f"{_REPLACED} string", verifySchema=False)
-    inserts = rows.withColumn(_REPLACED, F.lit(None).cast("string"))
+    inserts = rows.withColumn(_REPLACED, sf.lit(None).cast("string"))
     source_rows = inserts.unionByName(removals, allowMissingColumns=True)
     literal = ", ".join(_literal(source) for source in replaced)
     condition = f"target.{ORIGIN}.source = change.{_REPLACED} AND target.{ORIGIN}.source IN ({literal})"
-    values = {
+    values: dict[str, str | Column] = {
         quoted(name): f"change.{quoted(name)}" for name in [*(c.name for c in contract.columns), ORIGIN]
     }
 
@@ -65,7 +65,7 @@ def _replace(
 
     return MergePlan(
         "merge",
-        f"Append the rows of {len(fresh)} files and delete those of earlier versions of {len(replaced)} of them.",
+        f"Append the rows of {len(fresh)} files; delete those of an earlier version of {len(replaced)}.",
         run=run,
         condition=condition,
         deletes=True,
@@ -84,12 +84,12 @@ def _versions_in(target: Target, sources: list[str]) -> dict[str, str]:
     """The sequencer of each of these files that the table has rows of. Reads one column, where it has to."""
     if not sources or int(target.snapshot().numOfFiles()) == 0:
         return {}
-    source = F.col(f"{ORIGIN}.source")
+    source = sf.col(f"{ORIGIN}.source")
     found = (
         target.frame()
         .where(source.isin(sources))
         .groupBy(source.alias("source"))
-        .agg(F.max(f"{ORIGIN}.sequencer").alias("sequencer"))
+        .agg(sf.max(f"{ORIGIN}.sequencer").alias("sequencer"))
         .collect()
     )
     return {row["source"]: row["sequencer"] for row in found}
@@ -97,7 +97,7 @@ def _versions_in(target: Target, sources: list[str]) -> dict[str, str]:
 
 def _is_of(files: list[SourceFile]) -> Column:
     conditions = [
-        (F.col(f"{ORIGIN}.source") == file.source) & (F.col(f"{ORIGIN}.sequencer") == file.sequencer)
+        (sf.col(f"{ORIGIN}.source") == file.source) & (sf.col(f"{ORIGIN}.sequencer") == file.sequencer)
         for file in files
     ]
     return reduce(lambda left, right: left | right, conditions)

@@ -1,13 +1,14 @@
 """upsert: the newest change of a key wins, in whatever order and however often the changes come.
 
-"Newest" is one total order (`_order`), kept with the row in its `_tidegate` column. A change that isn't newer than
-what the table has changes nothing; that alone makes any order, repetition and batching end in the same table.
+"Newest" is one total order (`order_of`), kept with the row in its `_tidegate` column. A change that is not
+newer than what the table has changes nothing; that alone makes any order, repetition and batching end in one
+table.
 """
 
 from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import ORIGIN, Changes
 from tidegate_spark.sources.rows import quoted
@@ -43,8 +44,8 @@ def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePl
     skipping = f", looking only where {' and '.join(literal)}" if literal else ""
     return MergePlan(
         "merge",
-        f"Upsert {changes.rows_read} rows of {len(changes.files)} files by {', '.join(contract.keys)}: the newest by "
-        f"{contract.sequence_by or 'arrival'} wins{skipping}.",
+        f"Upsert {changes.rows_read} rows of {len(changes.files)} files by {', '.join(contract.keys)}: the "
+        f"newest by {contract.sequence_by or 'arrival'} wins{skipping}.",
         run=run,
         condition=condition,
         update_if=is_newer,
@@ -60,18 +61,18 @@ def order_of(side: str, contract: Contract) -> str:
 
 
 def newest_of_each_key(rows: DataFrame, contract: Contract) -> DataFrame:
-    """One row a key: Delta takes no two changes of one row. No two rows have the same place, so it is always the same."""
+    """One row a key, always the same: no two rows have one place. Delta takes no two changes of a row."""
     rank = "_tidegate_rank"
     newest_first = Window.partitionBy(*(_column(key) for key in contract.keys)).orderBy(
-        F.expr(order_of("change", contract)).desc()
+        sf.expr(order_of("change", contract)).desc()
     )
     return (
         rows.alias("change")
-        .withColumn(rank, F.row_number().over(newest_first))
-        .where(F.col(rank) == 1)
+        .withColumn(rank, sf.row_number().over(newest_first))
+        .where(sf.col(rank) == 1)
         .drop(rank)
     )
 
 
 def _column(name: str) -> Column:
-    return F.col(quoted(name))
+    return sf.col(quoted(name))

@@ -1,0 +1,54 @@
+"""Work side by side in the driver.
+
+A thread of Python that talks to Spark has a connection and a thread of its own in the JVM. Here both are
+given back at its end, and the pool and the description of jobs are taken along, which the standard library's
+thread pools don't do.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from pyspark import InheritableThread, SparkContext
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_threads(work: Callable[[T], R], items: Iterable[T], *, at_most: int) -> list[R]:
+    """`work` for every item; answers in the items' order. Once one fails, no other begins; it is raised."""
+    todo = list(items)
+    answers: dict[int, R] = {}
+    failures: dict[int, BaseException] = {}
+    numbers = itertools.count()  # next() on it is atomic
+
+    def take_turns() -> None:
+        try:
+            work_off()
+        finally:
+            _give_connection_back()
+
+    def work_off() -> None:
+        while not failures and (number := next(numbers)) < len(todo):
+            try:
+                answers[number] = work(todo[number])
+            except BaseException as failure:  # noqa: BLE001 - raised again below, in the caller's thread
+                failures[number] = failure
+
+    threads = [InheritableThread(target=take_turns) for _ in range(min(at_most, len(todo)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[min(failures)]
+    return [answers[number] for number in range(len(todo))]
+
+
+def _give_connection_back() -> None:
+    gateway: Any = SparkContext._gateway
+    connection = gateway._gateway_client.get_thread_connection() if gateway is not None else None
+    if connection is not None:
+        connection.close()

@@ -1,0 +1,166 @@
+"""CSV as it comes: what is good is read by name, what isn't is rejected whole and says why."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+COLUMNS = {"id": "int", "name": "string", "amount": "double"}
+
+
+def test_files_that_break_their_contract_are_rejected_and_the_others_merge(lake: Any) -> None:
+    # GIVEN one good file among every kind of bad one
+    lake.contract("sales", COLUMNS)
+    good = "id,name,amount\n1,ann,1.5\n2,bob,\n"
+    many = "id,name,amount\n" + "".join(f"{n},n{n},{n}.25\n" for n in range(20_000))
+    bad = {
+        "missing.csv": ("id,name\n1,ann\n", "column 'amount' missing from the header"),
+        "unknown.csv": (
+            "id,name,amount,colour\n1,ann,1,red\n",
+            "'colour' in the header is not in the contract",
+        ),
+        "twice.csv": ("id,name,amount,name\n1,ann,1,x\n", "column 'name' more than once"),
+        "cast.csv": (
+            "id,name,amount\n1,ann,1\n2,bob,12 EUR\n",
+            "row 2: column amount: '12 EUR' is not a valid double",
+        ),
+        "fraction.csv": ("id,name,amount\n1.5,ann,1\n", "row 1: column id: '1.5' is not a valid int"),
+        "long_row.csv": (
+            "id,name,amount\n1,ann,1\n2,bob,2,3\n",
+            "row 2: has another number of fields than the 3 columns",
+        ),
+        "short_row.csv": ("id,name,amount\n1,ann,1\n2,bob\n", "row 2: has another number of fields"),
+        "open_quote.csv": ('id,name,amount\n1,"ann,1\n2,bob,2\n', "row 1: has another number of fields"),
+        "null_key.csv": ("id,name,amount\n1,ann,1\n,bob,2\n", "row 2: key column id is null"),
+        "latin1.csv": (
+            "id,name,amount\n1,Zoë,1\n".encode("latin-1"),
+            "row 1: column name: holds bytes that are not UTF-8",
+        ),
+        "latin1_header.csv": (
+            "id,näme,amount\n1,ann,1\n".encode("latin-1"),
+            "not in the contract's encoding",
+        ),
+        "cut.csv.gz": (lake.gzipped(many)[:-3000], "can't be read to its end"),
+        "not_gzip.csv.gz": (good, "can't be decompressed"),
+        "nothing.csv": ("\n\n", "not even a header"),
+        "picture.csv": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40, "encoding"),
+        "other.csv.zst": (b"\x28\xb5\x2f\xfd", "this compression can't be read"),
+    }
+    files = [lake.land(good, "good.csv"), *(lake.land(text, name) for name, (text, _) in bad.items())]
+    # WHEN they are one batch
+    code, [receipt] = lake.run(lake.batch("sales", 1, files))
+    # THEN the good one is in the table, and each of the others says what is wrong with it
+    assert code == 0
+    assert lake.rows("sales") == [(1, "ann", 1.5), (2, "bob", None)]
+    reasons = lake.reasons(receipt)
+    assert {name: why for name, (_, why) in bad.items() if why not in reasons.get(name, "")} == {}, reasons
+    assert set(reasons) == set(bad)
+    assert receipt["files"]["read"] == 1
+    assert receipt["rows"]["read"] == 2
+    assert receipt["rows"]["rejected"] == 2 + 1 + 2 + 2 + 1 + 2 + 1
+
+
+def test_columns_are_found_by_name_in_each_file(lake: Any) -> None:
+    # GIVEN files of one batch with their columns in different orders, plain and gzipped, one without rows
+    lake.contract("sales", COLUMNS)
+    files = [
+        lake.land("id,name,amount\n1,ann,10\n", "a.csv"),
+        lake.land("amount,id,name\n20,2,bob\n", "b.csv"),
+        lake.land(lake.gzipped(" name , amount,id\ncyd,30,3\n"), "c.csv.gz"),
+        lake.land("amount,name,id\n", "only_a_header.csv"),
+        lake.land("\ufeffid,name,amount\n4,dan,40\n", "with_a_byte_order_mark.csv"),
+        lake.land("id,name,amount\r\n5,eve,50\r\n", "from_windows.csv"),
+    ]
+    # WHEN
+    code, [receipt] = lake.run(lake.batch("sales", 1, files))
+    # THEN
+    assert code == 0
+    assert receipt["files"] == {"read": 6, "rejected": []}
+    assert lake.rows("sales") == [
+        (1, "ann", 10.0),
+        (2, "bob", 20.0),
+        (3, "cyd", 30.0),
+        (4, "dan", 40.0),
+        (5, "eve", 50.0),
+    ]
+
+
+def test_values_get_the_contracts_types_and_the_paths_captures(lake: Any) -> None:
+    # GIVEN a contract with many types, options of its own, and captures: one is a number
+    lake.contract(
+        "typed",
+        {
+            "month": "string",
+            "part": "int",
+            "id": "bigint",
+            "flag": "boolean",
+            "day": "date",
+            "at": "timestamp",
+            "price": "decimal(20,4)",
+            "note": "string",
+        },
+        captures=["month", "part"],
+        options={"delimiter": ";", "null_value": "NA", "quote": "'"},
+        merge={"keys": ["month", "id"]},
+        partition_by=["month"],
+    )
+    text = (
+        "id;flag;day;at;price;note\n"
+        "1;true;2026-02-28;2026-02-28T10:00:00Z;1234567890123456.0001;'a;b'\n"
+        "2.0;NA;NA;2026-02-28 12:00:00+02:00;NA;'it''s\non two lines'\n"
+    )
+    files = [
+        lake.land(text, "a.csv", captures={"month": "2026-02", "part": "7"}),
+        lake.land(text, "b.csv", captures={"month": "it's {odd}", "part": "8"}),
+        lake.land(text, "c.csv", captures={"month": "2026-02", "part": "x"}),
+    ]
+    # WHEN
+    _, [receipt] = lake.run(lake.batch("typed", 1, files))
+    # THEN
+    assert lake.reasons(receipt) == {"c.csv": "its path: column part: 'x' is not a valid int"}
+    day, ten = dt.date(2026, 2, 28), dt.datetime.fromisoformat("2026-02-28T10:00:00")
+    frame = lake.read("typed").drop("_tidegate").withColumn("at", lake.utc("at")).orderBy("month", "id")
+    assert [tuple(row) for row in frame.collect()] == [
+        ("2026-02", 7, 1, True, day, ten, Decimal("1234567890123456.0001"), "a;b"),
+        ("2026-02", 7, 2, None, None, ten, None, "it's\non two lines"),
+        ("it's {odd}", 8, 1, True, day, ten, Decimal("1234567890123456.0001"), "a;b"),
+        ("it's {odd}", 8, 2, None, None, ten, None, "it's\non two lines"),
+    ]
+
+
+def test_files_without_a_header_are_read_by_position(lake: Any) -> None:
+    # GIVEN
+    lake.contract("bare", COLUMNS, options={"header": False, "encoding": "ISO-8859-1"})
+    files = [lake.land("1,Zoë,2\n".encode("latin-1"), "a.csv"), lake.land("1,ann\n", "short.csv")]
+    # WHEN
+    _, [receipt] = lake.run(lake.batch("bare", 1, files))
+    # THEN
+    assert lake.rows("bare") == [(1, "Zoë", 2.0)]
+    assert "row 1: has another number of fields" in lake.reasons(receipt)["short.csv"]
+
+
+def test_a_row_knows_its_number_in_a_file_that_is_read_in_parts(lake: Any) -> None:
+    # GIVEN a file so large that Spark divides it (line by line; with line breaks in quotes it can't)
+    lake.contract(
+        "long", {"id": "int", "text": "string"}, options={"multiline": False}, merge={"keys": ["text"]}
+    )
+    rows = [(number, "x" * 100 + str(number)) for number in range(1, 90_001)]
+    file = lake.land(lake.csv(("id", "text"), *rows))
+    # WHEN
+    _, [receipt] = lake.run(lake.batch("long", 1, [file]))
+    # THEN each row's position is its number in the file
+    assert receipt["rows"]["inserted"] == 90_000
+    assert lake.read("long").where("_tidegate.position != id").count() == 0
+
+
+def test_a_thousand_small_files_are_one_job(lake: Any) -> None:
+    # GIVEN
+    lake.contract("many", {"id": "int"})
+    files = [lake.land(f"id\n{number}\n", f"f{number}.csv") for number in range(1000)]
+    batch = lake.batch("many", 1, files)
+    # WHEN
+    jobs = lake.count_jobs(lambda: lake.run(batch))
+    # THEN
+    assert lake.read("many").count() == 1000
+    assert jobs < 40

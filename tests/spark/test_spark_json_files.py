@@ -1,0 +1,60 @@
+"""JSON lines: absent is null, unknown is an error, and a line is one object."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+
+def test_lines_that_break_the_contract_reject_their_file(lake: Any) -> None:
+    # GIVEN
+    lake.contract(
+        "events",
+        {
+            "id": "int",
+            "at": "timestamp",
+            "price": "decimal(30,10)",
+            "tags": "array<string>",
+            "place": "struct<lat:double,lon:double>",
+        },
+        format="json",
+    )
+    good = (
+        '\ufeff{"id": 1, "at": "2026-01-01T00:00:00Z", "price": 12345678901234567890.0123456789, '
+        '"tags": ["a", "b"], "place": {"lat": 1, "lon": 2.5}}\n'
+        "\n"
+        '{"id": "2", "price": null}\r\n'
+    )
+    bad = {
+        "cast.json": ('{"id": 1}\n\n{"id": "two"}\n', "row 3: column id: 'two' is not a valid int"),
+        "decimal.json": (
+            '{"id": 1, "price": "much"}\n',
+            "row 1: column price: 'much' is not a valid decimal",
+        ),
+        "nested.json": ('{"id": 1, "place": {"lat": "north"}}\n', "row 1: "),
+        "unknown.json": ('{"id": 1, "colour": "red"}\n', "row 1: column colour is not in the contract"),
+        "null_key.json": ('{"at": null}\n', "row 1: key column id is null"),
+        "list.json": ('[{"id": 1}]\n', "row 1: is not one JSON object"),
+        "together.json": ('{"id": 1}{"id": 2}\n', "row 1: is not one JSON object"),
+        "pretty.json": ('{\n  "id": 1\n}\n', "row 1: is not one JSON object"),
+        "cut.json": ('{"id": 1}\n{"id": 2, "at": "20', "row 2: is not one JSON object"),
+        "text.json": ("hello\n", "row 1: is not one JSON object"),
+        "latin1.json": (
+            '{"id": 1, "tags": ["é"]}\n'.encode("latin-1"),
+            "row 1: holds bytes that are not UTF-8",
+        ),
+        "cut.json.gz": (lake.gzipped('{"id": 1}\n' * 50_000)[:-40], "can't be read to its end"),
+    }
+    files = [lake.land(good, "good.json"), *(lake.land(text, name) for name, (text, _) in bad.items())]
+    # WHEN
+    code, [receipt] = lake.run(lake.batch("events", 1, files))
+    # THEN
+    assert code == 0
+    reasons = lake.reasons(receipt)
+    assert {name: why for name, (_, why) in bad.items() if why not in reasons.get(name, "")} == {}, reasons
+    assert set(reasons) == set(bad)
+    assert lake.rows("events", "id", "price", "tags", "place.lat") == [
+        (1, Decimal("12345678901234567890.0123456789"), ["a", "b"], 1.0),
+        (2, None, None, None),
+    ]
+    assert receipt["rows"]["read"] == 2
