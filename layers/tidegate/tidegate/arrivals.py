@@ -31,7 +31,7 @@ class Arrival:
     etag: str = ""
     version_id: str | None = None
     table: str | None = None
-    captures: Mapping[str, str] = field(default_factory=dict)
+    captures: Mapping[str, str] = field(default_factory=dict, hash=False)  # an arrival goes into sets
     state: State = "pending"
     reason: str | None = None
 
