@@ -5,23 +5,42 @@ Nothing heavy is imported here: boto3, DuckDB and delta-rs cost seconds, and `--
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from tidegate_cli.exit_codes import ExitCode
-from tidegate_cli.output import CliError, complain
+from tidegate_cli.exit_codes import ExitCode, listed
+from tidegate_cli.output import CliError, complain, say
 from tidegate_cli.verbs import dispatch, local, query, status, tables, timings
 
 app = typer.Typer(
     name="tidegate",
     help="Files land in S3; Tidegate merges them into Delta tables.",
-    no_args_is_help=True,
+    epilog=f"Exit codes: {listed()}.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Say which release this is.")] = False,
+) -> None:
+    """Files land in S3; Tidegate merges them into Delta tables."""
+    if version:
+        say(f"tidegate {importlib.metadata.version('tidegate')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
 app.command()(status.status)
 app.command()(query.query)
 app.command()(timings.timings)

@@ -103,7 +103,7 @@ class Demo:
             self.runs.append(str(started.run_id))
             self._show_receipts(str(started.run_id))
         if left := len(self._ledger.pending()):
-            raise CliError(f"{wording.count(left, 'file')} are still pending after {MOST_RUNS} runs.")
+            raise CliError(f"Still pending after everything was dispatched: {wording.count(left, 'file')}.")
 
     def _tell_line(self, line: Line) -> None:
         self.tell(line.text, at=f"{line.at:%H:%M:%S}")
@@ -127,7 +127,7 @@ class Demo:
 
     def show_history(self, tables: Sequence[str]) -> None:
         """Each table's versions: one commit a batch."""
-        self.headline("Their Delta history: one commit a batch")
+        self.headline("Their Delta history: one commit for each batch")
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("table", "version", "at (UTC)", "operation", "batch", "run"):
             table.add_column(name, justify="right" if name in ("version", "batch") else "left")

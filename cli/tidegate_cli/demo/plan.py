@@ -202,7 +202,7 @@ def checks() -> list[Check]:
             "flights",
             "the corrected flights, one by one",
             "select flight_id, dep_delay, arr_delay from flights"
-            " where updated_at > timestamp '2013-08-01T00:00:00Z' and month = '2013-07' order by flight_id",
+            " where updated_at > timestamp '2013-08-03T00:00:00Z' and month = '2013-07' order by flight_id",
             lambda tables: _corrected_rows(tables["flights"]),
         ),
         Check(

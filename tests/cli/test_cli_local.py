@@ -1,0 +1,72 @@
+"""`tidegate local`: hands over to the local cloud, and turns its errors into one line."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+import tidegate_local
+from tidegate_cli.exit_codes import ExitCode
+from tidegate_cli.main import run
+
+
+class FakeLauncher(ModuleType):
+    """Notes what it is asked for; refuses when told to."""
+
+    class LocalCloudError(Exception):
+        """As the launcher's own."""
+
+    def __init__(self) -> None:
+        super().__init__("tidegate_local.launcher")
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.refusal: str | None = None
+
+    def up(self, **options: Any) -> None:
+        self._note("up", options)
+
+    def down(self) -> None:
+        self._note("down", {})
+
+    def status(self) -> None:
+        self._note("status", {})
+
+    def _note(self, verb: str, options: dict[str, Any]) -> None:
+        self.asked.append((verb, options))
+        if self.refusal:
+            raise self.LocalCloudError(self.refusal)
+
+
+@pytest.fixture
+def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
+    fake = FakeLauncher()
+    monkeypatch.setitem(sys.modules, "tidegate_local.launcher", fake)
+    monkeypatch.setattr(tidegate_local, "launcher", fake, raising=False)
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["up"], ("up", {"detach": False, "port": None})),
+        (["up", "--detach", "--port", "5000"], ("up", {"detach": True, "port": 5000})),
+        (["down"], ("down", {})),
+        (["status"], ("status", {})),
+    ],
+)
+def test_each_verb_is_handed_over(words: list[str], asked: tuple[str, Any], launcher: FakeLauncher) -> None:
+    assert run(["local", *words]) == ExitCode.OK
+    assert launcher.asked == [asked]
+
+
+def test_a_refusal_is_one_line(launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]) -> None:
+    launcher.refusal = "Port 4566 is taken; --port names another."
+    assert run(["local", "up"]) == ExitCode.FAILED
+    assert capsys.readouterr().err == "Error: Port 4566 is taken; --port names another.\n"
+
+
+def test_a_port_that_is_none_is_refused(launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["local", "up", "--port", "70000"]) == ExitCode.USAGE
+    assert "65535" in capsys.readouterr().err
+    assert launcher.asked == []
