@@ -70,21 +70,23 @@ def choose_candidates(pending: Iterable[Arrival], contract: Contract) -> Candida
             break
         taken.append(arrival)
         size_bytes += arrival.size_bytes
-    superseded = _superseded(taken) if contract.strategy in SUPERSEDING_STRATEGIES else set()
+    newest = _newest_sequencers(taken) if contract.strategy in SUPERSEDING_STRATEGIES else {}
+
+    def is_superseded(arrival: Arrival) -> bool:
+        return arrival.sequencer < newest.get(arrival.object_name, "")
+
     return Candidates(
-        files=tuple(arrival for arrival in taken if arrival not in superseded),
-        superseded=tuple(arrival for arrival in taken if arrival in superseded),
+        files=tuple(arrival for arrival in taken if not is_superseded(arrival)),
+        superseded=tuple(arrival for arrival in taken if is_superseded(arrival)),
         left=len(waiting) - len(taken),
     )
 
 
-def _superseded(taken: Sequence[Arrival]) -> set[Arrival]:
-    newest: dict[str, Arrival] = {}
+def _newest_sequencers(taken: Sequence[Arrival]) -> dict[str, str]:
+    newest: dict[str, str] = {}
     for arrival in taken:
-        other = newest.get(arrival.object_name)
-        if other is None or arrival.sequencer > other.sequencer:
-            newest[arrival.object_name] = arrival
-    return {arrival for arrival in taken if newest[arrival.object_name] is not arrival}
+        newest[arrival.object_name] = max(arrival.sequencer, newest.get(arrival.object_name, ""))
+    return newest
 
 
 def manifest_of(

@@ -91,13 +91,13 @@ class Ledger(Protocol):
         """Begin to claim the next batch. Raises ClaimMoved if another is open or the number is taken."""
 
     def mark_claimed(self, arrival: Arrival, batch: int, state: State) -> bool:
-        """Mark an arrival as of this batch; False if it is another's."""
+        """Mark a pending arrival as of this batch; True also if it was, False if it is another's or settled."""
 
-    def seal(self, batch: Batch, run_id: str) -> None:
+    def seal(self, batch: Batch, run_id: str, claim: OpenClaim) -> None:
         """End the claim: the batch's list is final now. Raises ClaimMoved."""
 
-    def drop_claim(self, table: str, batch: int) -> None:
-        """End a claim that turned out to be about nothing; its number stays free."""
+    def drop_claim(self, table: str, claim: OpenClaim) -> None:
+        """End this very claim, which turned out to be about nothing; its number stays free."""
 
     def batch(self, table: str, number: int) -> Batch:
         """A sealed batch. Raises ClaimMoved if there is none."""
@@ -108,17 +108,23 @@ class Ledger(Protocol):
     def settle_failed(self, batch: Batch, attempt: str, error: str, retry: RetryDecision) -> None:
         """Record a failed attempt once, by its name."""
 
+    def block_table(self, table: str, reason: str) -> None:
+        """Leave a table alone until a person names it in an input."""
+
     def quarantine(self, entry: Mapping[str, Any], batch: int, reason: str) -> None:
         """Mark one file of a manifest as quarantined."""
 
     def run(self, run_id: str) -> Run | None:
         """A run, if it is known."""
 
-    def begin_run(self, run: Run, tables: Sequence[str]) -> None:
-        """Record that an execution plans the run, in its pass. Keeps the run's batches and its first start."""
+    def begin_run(self, run: Run, known: Run | None) -> None:
+        """Record that an execution plans the run, in its pass. Keeps the run's batches and its first start.
+
+        Raises RunIsLive if the run is no longer as `known`: of two executions that begin at once, one goes on.
+        """
 
     def plan_batches(self, run: Run) -> None:
-        """Record the batches and the cluster's name that the plan has decided on."""
+        """Record the batches and the cluster's name that the plan has decided on. Raises StalePass."""
 
     def admitted_pass(self, execution_arn: str) -> int:
         """The last pass in which a redriven execution was let through to plan again; 0 if it never was."""
@@ -167,8 +173,8 @@ class Machine(Protocol):
 class Clusters(Protocol):
     """EMR clusters, found by name."""
 
-    def alive(self, name_prefix: str) -> list[str]:
-        """Ids of clusters that are not terminated and whose name begins so."""
+    def alive(self, stack: str, run_id: str) -> list[str]:
+        """Ids of the run's clusters that are not terminated, by their names."""
 
     def why_ended(self, cluster_id: str) -> str | None:
         """EMR's own words on why a cluster ended, if it has and there are any."""

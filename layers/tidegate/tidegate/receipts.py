@@ -41,16 +41,23 @@ class NotMerged:
         return self.cause in CONDEMNING_CAUSES
 
 
-def judge_receipts(receipts: Sequence[tuple[str, Mapping[str, Any]]], manifest_sha256: str) -> Merged | NotMerged:
-    """Judge a batch by its receipts, given as (URI, content) with the oldest attempt first.
+def judge_receipts(
+    receipts: Sequence[tuple[str, Mapping[str, Any]]], manifest_sha256: str, *, run_id: str, pass_: int
+) -> Merged | NotMerged:
+    """Judge a batch after this attempt by its receipts, given as (URI, content) with the oldest attempt first.
 
-    Any success wins, whatever other attempts say. Without a receipt nothing is known, and the batch is tried again:
-    if it was merged after all, the job finds its number in the table and rebuilds the receipt.
+    Any success wins, whatever other attempts say; a failure counts for its own attempt alone. Without a receipt
+    nothing is known, and the batch is tried again: if it was merged after all, the job finds its number in the table
+    and rebuilds the receipt.
     """
     for uri, receipt in receipts:
         if receipt["outcome"] == "merged" and receipt["manifest_sha256"] == manifest_sha256:
             return _merged(uri, receipt)
-    failures = [receipt for _, receipt in receipts if receipt["outcome"] == "failed"]
+    failures = [
+        receipt
+        for _, receipt in receipts
+        if receipt["outcome"] == "failed" and (receipt["run_id"], receipt["pass"]) == (run_id, pass_)
+    ]
     if failures:
         error = failures[-1]["error"]
         return NotMerged(f"{error['type']}: {error['message']}", error["cause"])

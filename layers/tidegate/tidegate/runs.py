@@ -45,6 +45,8 @@ class Run:
     reason: str
     started_at: datetime
     batches: tuple[tuple[str, int], ...] = ()
+    tables: tuple[str, ...] = ()
+    """Tables whose leases it may hold: those that its last plan looked at."""
     cluster_name: str | None = None
     ended_at: datetime | None = None
     summary: Mapping[str, Any] | None = None
@@ -83,8 +85,10 @@ def read_request(execution_input: Any, execution_name: str, tables: Collection[s
 
 
 def _tables(named: list[Any] | None, known: Collection[str]) -> tuple[str, ...] | None:
-    if not named:
+    if named is None:
         return None
+    if not named:
+        raise InvalidRunInput(f"tables is empty: name some, or leave it out for all that is pending: {EXAMPLE}")
     for table in named:
         if not isinstance(table, str):
             raise InvalidRunInput(f"tables has a {_kind(table)} in it, but must be names: {EXAMPLE}")

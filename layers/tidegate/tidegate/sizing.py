@@ -1,6 +1,7 @@
 """How large a cluster is: from what its batches weigh to instance fleets and the first limits of managed scaling."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ IDLE_TIMEOUT_S = 600
 
 SPOT_TIMEOUT_MINUTES = 10
 """How long EMR waits for Spot capacity at launch before it takes On-Demand."""
+
+_PASS_AND_LAUNCH = re.compile(r"[0-9]+-[0-9]+")
 
 # One CPU architecture a cluster: its Python packages are compiled for it. Weights are units of 4 vCPU.
 GRAVITON_TYPES: Mapping[str, int] = {
@@ -56,12 +59,16 @@ class ClusterPlan:
 
 def cluster_name(stack: str, run_id: str, pass_: int, launch: int = 1) -> str:
     """The name by which a cluster is found again: RunJobFlow is not idempotent, and ListClusters knows no tags."""
-    return f"{cluster_prefix(stack, run_id)}{pass_}-{launch}"
+    return f"{stack}-{run_id}-{pass_}-{launch}"
 
 
-def cluster_prefix(stack: str, run_id: str) -> str:
-    """What the names of all clusters of a run begin with. The last two parts are numbers, so no two runs share it."""
-    return f"{stack}:{run_id}:"
+def is_cluster_of(name: str, stack: str, run_id: str) -> bool:
+    """Whether a cluster of this name is one of the run's, of whatever pass and launch.
+
+    The whole name is compared: what run `a` is called begins what run `a-1` is called.
+    """
+    prefix = f"{stack}-{run_id}-"
+    return name.startswith(prefix) and _PASS_AND_LAUNCH.fullmatch(name.removeprefix(prefix)) is not None
 
 
 def size_cluster(stack: str, run_id: str, pass_: int, size_bytes: int, steps: int) -> ClusterPlan:

@@ -6,6 +6,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tidegate.adapters.clients import CONFIG, code_of, throttling_named
+from tidegate.sizing import is_cluster_of
 
 _ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
 
@@ -16,11 +17,11 @@ class EmrClusters:
     def __init__(self) -> None:
         self._client: Any = boto3.client("emr", config=CONFIG)
 
-    def alive(self, name_prefix: str) -> list[str]:
+    def alive(self, stack: str, run_id: str) -> list[str]:
         found: list[str] = []
         with throttling_named("elasticmapreduce:ListClusters"):
             for page in self._client.get_paginator("list_clusters").paginate(ClusterStates=_ALIVE):
-                found += [each["Id"] for each in page["Clusters"] if each["Name"].startswith(name_prefix)]
+                found += [each["Id"] for each in page["Clusters"] if is_cluster_of(each["Name"], stack, run_id)]
         return found
 
     def why_ended(self, cluster_id: str) -> str | None:

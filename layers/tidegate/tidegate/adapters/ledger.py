@@ -26,7 +26,7 @@ from tidegate.adapters.ledger_items import (
     table_key,
 )
 from tidegate.arrivals import PENDING_SHARDS, Arrival, State
-from tidegate.errors import ClaimMoved, LeaseHeld
+from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
 from tidegate.ports import Batch, Lease, OpenClaim, Table
 from tidegate.receipts import Merged
@@ -75,7 +75,8 @@ class DynamoLedger:
             arrival_key(arrival.bucket, arrival.key, arrival.sequencer),
             "SET #state = :state, #batch = :batch REMOVE pending_pk, pending_sk",
             {":state": state, ":batch": batch, ":pending": "pending"},
-            condition="#state = :pending OR #batch = :batch",
+            # The same state again is a claim finished by somebody else; any other one is settled already.
+            condition="#state = :pending OR (#batch = :batch AND #state = :state)",
             names=("state", "batch"),
         )
 
@@ -149,27 +150,33 @@ class DynamoLedger:
         if not opened:
             raise ClaimMoved(f"batch {claim.batch} of {table} can't be claimed by {run_id}: another run was faster")
 
-    def drop_claim(self, table: str, batch: int) -> None:
+    def drop_claim(self, table: str, claim: OpenClaim) -> None:
         self._update(
             table_key(table),
             "REMOVE open_claim",
-            {":batch": batch},
-            condition="open_claim.#batch = :batch",
-            names=("batch",),
+            {":claim": claim.candidates_uri},
+            condition="open_claim.candidates_uri = :claim",
         )
 
-    def seal(self, batch: Batch, run_id: str) -> None:
+    def seal(self, batch: Batch, run_id: str, claim: OpenClaim) -> None:
         # The item first: it says nothing until the table points to it, and whoever finishes the claim writes the same.
         self._put(batch_item(batch, datetime.now(UTC)), "attribute_not_exists(pk)")
         sealed = self._update(
             table_key(batch.table),
             "SET unsettled_batch = :batch, next_batch = :next REMOVE open_claim, attempts, failures, retry_after",
-            {":batch": batch.number, ":next": batch.number + 1, ":run": run_id},
-            condition="open_claim.#batch = :batch AND lease.run_id = :run",
-            names=("batch",),
+            {
+                ":batch": batch.number,
+                ":next": batch.number + 1,
+                ":run": run_id,
+                ":claim": claim.candidates_uri,
+            },
+            condition="open_claim.candidates_uri = :claim AND lease.run_id = :run",
         )
         if not sealed:
             raise ClaimMoved(f"batch {batch.number} of {batch.table} was sealed or taken over by another run")
+
+    def block_table(self, table: str, reason: str) -> None:
+        self._update(table_key(table), "SET blocked_reason = :reason", {":reason": reason})
 
     def batch(self, table: str, number: int) -> Batch:
         item = self._get(batch_key(table, number))
@@ -240,8 +247,13 @@ class DynamoLedger:
         item = self._get(run_key(run_id))
         return read_run(item) if item else None
 
-    def begin_run(self, run: Run, tables: Sequence[str]) -> None:
-        self._update(
+    def begin_run(self, run: Run, known: Run | None) -> None:
+        if known is None:
+            condition, seen = "attribute_not_exists(pk)", {}
+        else:
+            condition = "execution_arn = :seen_arn AND #pass = :seen_pass AND #state = :seen_state"
+            seen = {":seen_arn": known.execution_arn, ":seen_pass": known.pass_, ":seen_state": known.state}
+        begun = self._update(
             run_key(run.run_id),
             "SET #kind = :kind, #state = :running, #pass = :pass, execution_arn = :arn, #reason = :reason,"
             " #tables = :tables, started_at = if_not_exists(started_at, :now), planned_at = :now"
@@ -252,14 +264,18 @@ class DynamoLedger:
                 ":pass": run.pass_,
                 ":arn": run.execution_arn,
                 ":reason": run.reason,
-                ":tables": list(tables),
+                ":tables": list(run.tables),
                 ":now": iso(run.started_at),
+                **seen,
             },
+            condition=condition,
             names=("kind", "state", "pass", "reason", "tables", "error"),
         )
+        if not begun:
+            raise RunIsLive(f"another execution began run {run.run_id} at this moment: leave it to that one")
 
     def plan_batches(self, run: Run) -> None:
-        self._update(
+        planned = self._update(
             run_key(run.run_id),
             "SET batches = :batches, cluster_name = :cluster",
             {
@@ -271,6 +287,8 @@ class DynamoLedger:
             condition="#pass = :pass AND execution_arn = :arn",
             names=("pass",),
         )
+        if not planned:
+            raise StalePass(f"run {run.run_id} was taken over while pass {run.pass_} planned it")
 
     def admitted_pass(self, execution_arn: str) -> int:
         return int((self._get(execution_key(execution_arn)) or {}).get("pass", 0))

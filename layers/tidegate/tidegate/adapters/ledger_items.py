@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from tidegate.arrivals import Arrival, shard_of
@@ -141,9 +142,10 @@ def read_run(item: Item) -> Run:
         reason=item.get("reason", ""),
         started_at=moment(item["started_at"]),
         batches=tuple((table, int(number)) for table, number in item.get("batches", [])),
+        tables=tuple(item.get("tables", ())),
         cluster_name=item.get("cluster_name"),
         ended_at=moment(item["ended_at"]) if item.get("ended_at") else None,
-        summary=item.get("summary"),
+        summary=plain(item.get("summary")),
         error=item.get("error"),
     )
 
@@ -155,6 +157,17 @@ def iso(time: datetime) -> str:
 
 def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def plain(value: Any) -> Any:
+    """Values as JSON has them: DynamoDB gives every number as a Decimal, which Lambda can't answer with."""
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
 
 
 def _int(value: Any) -> int | None:

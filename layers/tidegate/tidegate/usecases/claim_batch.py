@@ -3,6 +3,9 @@
 Open the claim on the table; write the candidates to S3; mark each arrival; write the manifest; seal the batch. Every
 step is conditional or writes what it would write again. Whoever finds an open claim finishes it from its candidates,
 so a batch's list is decided once.
+
+The one who opened it may still be alive, asleep between two lines. So candidates are create-only, under a name of their
+own: whoever gives up a claim that has none writes "none" in their place, and the sleeper wakes to find that it lost.
 """
 
 import json
@@ -13,6 +16,7 @@ from typing import Any
 from tidegate.arrivals import Arrival, State
 from tidegate.batches import Candidates, canonical_json, choose_candidates, file_entry, manifest_of, sha256_of
 from tidegate.contracts import Contract
+from tidegate.errors import ClaimMoved
 from tidegate.ports import Batch, Ledger, Objects, OpenClaim, Table
 
 THREADS = 16
@@ -23,6 +27,7 @@ def claim_batch(
     contract: Contract,
     *,
     run_id: str,
+    claim_id: str,
     ledger: Ledger,
     objects: Objects,
     lake_bucket: str,
@@ -30,23 +35,27 @@ def claim_batch(
 ) -> Batch | None:
     """The table's next batch, sealed; None if nothing is pending. The run must hold the table's lease.
 
+    `claim_id` is never used twice for a table.
+
     Raises ClaimMoved if another run got between, Throttled.
     """
     number = table.next_batch
     folder = f"s3://{control_bucket}/batches/{table.name}/{number:012d}"
-    candidates = _candidates_of_open_claim(table, ledger, objects)
-    if candidates is None:
+    claim = table.open_claim
+    candidates = _candidates_of(claim, table.name, ledger, objects) if claim is not None else None
+    if claim is None or candidates is None:
         candidates = choose_candidates(ledger.pending(table.name), contract)
         if not candidates.files:
             return None
-        claim = OpenClaim(number, f"{folder}/candidates.json")
+        claim = OpenClaim(number, f"{folder}/candidates-{claim_id}.json")
         ledger.open_claim(table.name, run_id, claim)
-        objects.write(claim.candidates_uri, canonical_json(_as_document(candidates)))
+        if not objects.create(claim.candidates_uri, canonical_json(_as_document(candidates))):
+            raise ClaimMoved(f"batch {number} of {table.name} was given up for {run_id} while it chose its files")
 
     mine = _mark(candidates, number, ledger)
     if not mine:
         # Another batch has them all: the index was behind. The number is used for what comes next.
-        ledger.drop_claim(table.name, number)
+        ledger.drop_claim(table.name, claim)
         return None
     manifest = manifest_of(contract, number, table.last_merged_batch, mine, lake_bucket)
     # Create-only: should two finish the same claim, the first list stands.
@@ -64,19 +73,19 @@ def claim_batch(
         newest_event_time=max(arrival.event_time for arrival in mine),
         run_id=run_id,
     )
-    ledger.seal(batch, run_id)
+    ledger.seal(batch, run_id, claim)
     return batch
 
 
-def _candidates_of_open_claim(table: Table, ledger: Ledger, objects: Objects) -> Candidates | None:
-    """What a claim that somebody left open is about; None if there is none, or nothing was marked for it yet."""
-    if table.open_claim is None:
-        return None
-    written = objects.read(table.open_claim.candidates_uri)
-    if written is not None:
-        return _from_document(json.loads(written))
-    # Candidates are written before the first arrival is marked, so there is nothing to finish.
-    ledger.drop_claim(table.name, table.open_claim.batch)
+def _candidates_of(claim: OpenClaim, table: str, ledger: Ledger, objects: Objects) -> Candidates | None:
+    """What a claim that somebody left open is about; None if it was given up because nothing was marked for it."""
+    nothing = Candidates((), (), left=0)
+    # Candidates are written before the first arrival is marked: without any there is nothing to finish.
+    objects.create(claim.candidates_uri, canonical_json(_as_document(nothing)))
+    candidates = _from_document(json.loads(objects.read(claim.candidates_uri) or b"{}"))
+    if candidates != nothing:
+        return candidates
+    ledger.drop_claim(table, claim)
     return None
 
 

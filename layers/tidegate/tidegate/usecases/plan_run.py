@@ -9,10 +9,10 @@ from typing import Any
 
 from tidegate.batches import group_steps, location_of, staged_name
 from tidegate.contracts import Contracts
-from tidegate.errors import LeaseHeld, RunIsLive
+from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, SourceGone
 from tidegate.ports import Batch, Clusters, Lease, Ledger, Machine, Objects, Table
 from tidegate.runs import Execution, Run, RunRequest, read_request
-from tidegate.sizing import cluster_prefix, size_cluster
+from tidegate.sizing import size_cluster
 from tidegate.usecases.claim_batch import claim_batch
 
 WORK_SCHEMA = 1
@@ -33,6 +33,15 @@ class PlanPorts:
     control_bucket: str
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A batch that this attempt merges. `locations` are staged copies by the file's index in the manifest."""
+
+    batch: Batch
+    lease: Lease
+    locations: Mapping[str, str]
+
+
 def plan_run(
     execution_input: Any, execution: Execution, *, ports: PlanPorts, contracts: Contracts, now: datetime
 ) -> dict[str, Any]:
@@ -40,7 +49,7 @@ def plan_run(
 
     Returns what the state machine goes on with: `work` is "merge" with groups and cluster, or "none" with the reason.
 
-    Raises InvalidRunInput, UnknownTable, RunIsLive, ClaimMoved, SourceGone, Throttled.
+    Raises InvalidRunInput, UnknownTable, RunIsLive, LeaseHeld, StalePass, Throttled.
     """
     request = read_request(execution_input, execution.name, list(contracts.by_table))
     known = ports.ledger.run(request.run_id)
@@ -50,30 +59,45 @@ def plan_run(
         raise RunIsLive(
             f"run {known.run_id} is being done by execution {known.execution_arn}: wait for it, or stop it first"
         )
-    tables = _tables_of(request, known, ports.ledger, contracts)
-    run = Run(request.run_id, "running", execution.redrive_count, execution.arn, request.reason, now)
-    ports.ledger.begin_run(run, tables)
+    tables = tuple(_tables_of(request, known, ports.ledger, contracts))
+    run = Run(request.run_id, "running", execution.redrive_count, execution.arn, request.reason, now, tables=tables)
+    ports.ledger.begin_run(run, known)
+    if known is not None:
+        _check_no_cluster_lives(run, ports)
 
-    held: list[dict[str, str]] = []
-    work: list[tuple[Batch, Lease]] = []
+    held: list[dict[str, Any]] = []
+    work: list[Planned] = []
     for table in ports.ledger.tables(tables).values():
         lease = _lease(table, run.run_id, held, ports)
         if lease is None:
             continue
-        batch = _batch_of(table, run.run_id, ports, contracts)
-        if batch is None:
+        planned = _plan_table(table.name, lease, run, held, ports=ports, contracts=contracts)
+        if planned is None:
             ports.ledger.free_lease(table.name, run.run_id)
         else:
-            work.append((batch, lease))
+            work.append(planned)
     if not work:
-        names = ", ".join(f"{each['table']} is held by run {each['run_id']}" for each in held)
+        names = "; ".join(f"{each['table']}: {each['reason']}" for each in held)
         reason = f"nothing can be merged now: {names}" if held else "nothing is pending"
         ports.ledger.end_run(run.run_id, "nothing_to_do", {"message": reason}, None, now)
         return _nothing(request, run.pass_, reason, held=held)
     # Batches of earlier passes stay the run's, so that its summary names all that it merged.
     earlier = known.batches if known is not None else ()
-    batches = dict.fromkeys((*earlier, *((batch.table, batch.number) for batch, _ in work)))
+    batches = dict.fromkeys((*earlier, *((each.batch.table, each.batch.number) for each in work)))
     return _plan(replace(run, batches=tuple(batches)), work, held, ports)
+
+
+def _check_no_cluster_lives(run: Run, ports: PlanPorts) -> None:
+    """An earlier attempt of this run may have left a cluster whose driver still writes.
+
+    Raises LeaseHeld; the machine's failure path finds that cluster by its name and ends it.
+    """
+    alive = ports.clusters.alive(ports.stack, run.run_id)
+    if alive:
+        raise LeaseHeld(
+            f"cluster {', '.join(alive)} of an earlier attempt at run {run.run_id} was still there and may have been "
+            "writing. It is ended now: redrive this execution to go on"
+        )
 
 
 def _tables_of(request: RunRequest, known: Run | None, ledger: Ledger, contracts: Contracts) -> list[str]:
@@ -96,37 +120,59 @@ def _tables_of(request: RunRequest, known: Run | None, ledger: Ledger, contracts
     ]
 
 
-def _lease(table: Table, run_id: str, held: list[dict[str, str]], ports: PlanPorts) -> Lease | None:
+def _lease(table: Table, run_id: str, held: list[dict[str, Any]], ports: PlanPorts) -> Lease | None:
     """The lease on a table, or None after noting who holds it.
 
     It is taken over only from an owner that is proven dead: its execution has ended and none of its clusters lives.
     """
     owner = table.lease.run_id if table.lease is not None else None
     if owner is not None and owner != run_id and not _is_dead(owner, ports):
-        held.append({"table": table.name, "run_id": owner})
+        held.append(_held(table.name, owner, f"run {owner} is at it"))
         return None
     try:
         return ports.ledger.take_lease(table.name, run_id, owner)
-    except LeaseHeld:
-        held.append({"table": table.name, "run_id": "another run, taken at this moment"})
+    except LeaseHeld as taken:
+        held.append(_held(table.name, None, str(taken)))
         return None
+
+
+def _held(table: str, run_id: str | None, reason: str) -> dict[str, Any]:
+    return {"table": table, "run_id": run_id, "reason": reason}
 
 
 def _is_dead(run_id: str, ports: PlanPorts) -> bool:
     run = ports.ledger.run(run_id)
     if run is not None and ports.machine.is_running(run.execution_arn):
         return False
-    return not ports.clusters.alive(cluster_prefix(ports.stack, run_id))
+    return not ports.clusters.alive(ports.stack, run_id)
 
 
-def _batch_of(table: Table, run_id: str, ports: PlanPorts, contracts: Contracts) -> Batch | None:
+def _plan_table(
+    name: str, lease: Lease, run: Run, held: list[dict[str, Any]], *, ports: PlanPorts, contracts: Contracts
+) -> Planned | None:
+    """The table's batch and where its files are read, or None. What is wrong with one table stops no other."""
+    # Read again: until the lease was ours, another run may have settled or sealed a batch.
+    table = ports.ledger.table(name)
+    try:
+        batch = _batch_of(table, run, lease, ports, contracts)
+        return None if batch is None else Planned(batch, lease, _locations(batch, ports))
+    except ClaimMoved as moved:
+        held.append(_held(name, None, str(moved)))
+    except SourceGone as gone:
+        ports.ledger.block_table(name, str(gone))
+        held.append(_held(name, None, str(gone)))
+    return None
+
+
+def _batch_of(table: Table, run: Run, lease: Lease, ports: PlanPorts, contracts: Contracts) -> Batch | None:
     """The batch to merge: one that is not settled yet comes before a new one."""
     if table.unsettled_batch is not None:
         return ports.ledger.batch(table.name, table.unsettled_batch)
     return claim_batch(
         table,
         contracts.by_table[table.name],
-        run_id=run_id,
+        run_id=run.run_id,
+        claim_id=str(lease.fence),
         ledger=ports.ledger,
         objects=ports.objects,
         lake_bucket=ports.lake_bucket,
@@ -134,11 +180,9 @@ def _batch_of(table: Table, run_id: str, ports: PlanPorts, contracts: Contracts)
     )
 
 
-def _plan(
-    run: Run, work: Sequence[tuple[Batch, Lease]], held: list[dict[str, str]], ports: PlanPorts
-) -> dict[str, Any]:
-    groups = group_steps({batch.table: batch.size_bytes for batch, _ in work})
-    entries = {batch.table: _work_entry(run, batch, lease, ports) for batch, lease in work}
+def _plan(run: Run, work: Sequence[Planned], held: list[dict[str, Any]], ports: PlanPorts) -> dict[str, Any]:
+    groups = group_steps({each.batch.table: each.batch.size_bytes for each in work})
+    entries = {each.batch.table: _work_entry(run, each, ports) for each in work}
     payload = []
     for group in groups:
         uri = f"s3://{ports.control_bucket}/runs/{run.run_id}/{run.pass_}/{group.name}.json"
@@ -156,10 +200,10 @@ def _plan(
             "tables": list(group.tables)[:10],
             "step_name": f"tidegate {run.run_id} {group.name}",
         })  # fmt: skip
-    size_bytes = sum(batch.size_bytes for batch, _ in work)
+    size_bytes = sum(each.batch.size_bytes for each in work)
     cluster = size_cluster(ports.stack, run.run_id, run.pass_, size_bytes, len(groups))
     ports.ledger.plan_batches(replace(run, cluster_name=cluster.name))
-    files = sum(batch.files for batch, _ in work)
+    files = sum(each.batch.files for each in work)
     return {
         "run_id": run.run_id,
         "pass": run.pass_,
@@ -171,16 +215,17 @@ def _plan(
     }
 
 
-def _work_entry(run: Run, batch: Batch, lease: Lease, ports: PlanPorts) -> dict[str, Any]:
+def _work_entry(run: Run, planned: Planned, ports: PlanPorts) -> dict[str, Any]:
     """What the job is told of one batch in this attempt."""
+    batch = planned.batch
     folder = f"{batch.table}/{batch.number:012d}"
     return {
         "table": batch.table,
         "batch": batch.number,
         "manifest_uri": batch.manifest_uri,
         "manifest_sha256": batch.manifest_sha256,
-        "fence": lease.fence,
-        "locations": _locations(batch, ports),
+        "fence": planned.lease.fence,
+        "locations": dict(planned.locations),
         "receipt_uri": f"s3://{ports.control_bucket}/receipts/{folder}/{run.run_id}-{run.pass_}.json",
     }
 
@@ -207,7 +252,7 @@ def _nothing(
     pass_: int,
     reason: str,
     *,
-    held: Sequence[Mapping[str, str]] = (),
+    held: Sequence[Mapping[str, Any]] = (),
     summary: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     plan = {

@@ -11,7 +11,6 @@ from tidegate.failures import decide_retry, words_for_failed_run
 from tidegate.ports import Batch, Clusters, Ledger, Objects
 from tidegate.receipts import Merged, NotMerged, judge_receipts
 from tidegate.runs import Execution, Run, check_pass, may_plan_again, outcome_of, run_id_of, sentence_for
-from tidegate.sizing import cluster_prefix
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,16 @@ def assess_failure(request: SettleRequest, *, ports: SettlePorts, now: datetime)
     is_mine = run is not None and run.execution_arn == request.execution.arn
     if run is not None and is_mine and run.pass_ == request.execution.redrive_count:
         _settle(run, ports, now)
-    alive = ports.clusters.alive(cluster_prefix(ports.stack, request.run_id)) if is_mine else []
+    alive = ports.clusters.alive(ports.stack, request.run_id) if is_mine else []
     cluster_id = request.cluster_id or (alive[0] if alive else None)
     ended = ports.clusters.why_ended(request.cluster_id) if request.cluster_id else None
-    return {"run_id": request.run_id, "cluster_id": cluster_id, "cause": ended}
+    return {
+        "run_id": request.run_id,
+        "pass": request.execution.redrive_count,
+        "cluster_id": cluster_id,
+        "cause": (request.error or {}).get("Error", "unknown"),
+        "message": ended or (request.error or {}).get("Cause", "nobody recorded why"),
+    }
 
 
 def settle_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def settle_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> 
     _free_leases(run, ports)
     outcome = outcome_of(settled["unsettled"])
     message = sentence_for(settled["merged"], settled["unsettled"])
-    summary = {"run_id": run.run_id, "outcome": outcome, "message": message, **settled}
+    summary = {**settled, "outcome": outcome, "message": message}
     if outcome == "succeeded":
         ports.ledger.end_run(run.run_id, outcome, summary, None, now)
     return summary
@@ -91,11 +96,11 @@ def fail_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> di
         return {"run_id": request.run_id, "redriven": True}
     if run is None:  # it failed before it was planned; it is recorded so that `status` shows it
         run = Run(request.run_id, "failed", execution.redrive_count, execution.arn, "", now)
-        ports.ledger.begin_run(run, [])
+        ports.ledger.begin_run(run, None)
     if run.execution_arn != execution.arn:
         raise RunFailed(words_for_failed_run(run.run_id, [], request.error))
     unsettled = _settle(run, ports, now)["unsettled"]
-    if not ports.clusters.alive(cluster_prefix(ports.stack, run.run_id)):
+    if not ports.clusters.alive(ports.stack, run.run_id):
         _free_leases(run, ports)
     words = words_for_failed_run(run.run_id, unsettled, request.error)
     ports.ledger.end_run(run.run_id, "failed", {"message": words, "unsettled": unsettled}, words, now)
@@ -115,7 +120,8 @@ def _settle(run: Run, ports: SettlePorts, now: datetime) -> dict[str, Any]:
     unsettled: list[dict[str, Any]] = []
     for table, number in run.batches:
         batch = ports.ledger.batch(table, number)
-        verdict = judge_receipts(_receipts_of(batch, ports), batch.manifest_sha256)
+        receipts = _receipts_of(batch, ports)
+        verdict = judge_receipts(receipts, batch.manifest_sha256, run_id=run.run_id, pass_=run.pass_)
         if isinstance(verdict, Merged):
             _settle_merged(batch, run, verdict, ports, now)
             merged.append({
@@ -125,7 +131,7 @@ def _settle(run: Run, ports: SettlePorts, now: datetime) -> dict[str, Any]:
         else:
             _settle_failed(batch, run, verdict, ports, now)
             unsettled.append({"table": table, "batch": number, "error": verdict.message, "cause": verdict.cause})
-    return {"merged": merged, "unsettled": unsettled}
+    return {"run_id": run.run_id, "pass": run.pass_, "merged": merged, "unsettled": unsettled}
 
 
 def _settle_merged(batch: Batch, run: Run, verdict: Merged, ports: SettlePorts, now: datetime) -> None:
@@ -140,6 +146,8 @@ def _settle_merged(batch: Batch, run: Run, verdict: Merged, ports: SettlePorts, 
 
 def _settle_failed(batch: Batch, run: Run, verdict: NotMerged, ports: SettlePorts, now: datetime) -> None:
     table = ports.ledger.table(batch.table)
+    if table.lease is None or table.lease.run_id != run.run_id:
+        return  # another run is at the batch, or this one has settled it before: there was no attempt to count
     retry = decide_retry(verdict, table.attempts, table.failures, now)
     ports.ledger.settle_failed(batch, f"{run.run_id}-{run.pass_}", verdict.message, retry)
 
@@ -155,5 +163,5 @@ def _receipts_of(batch: Batch, ports: SettlePorts) -> list[tuple[str, Mapping[st
 
 
 def _free_leases(run: Run, ports: SettlePorts) -> None:
-    for table, _ in run.batches:
+    for table in dict.fromkeys((*run.tables, *(table for table, _ in run.batches))):
         ports.ledger.free_lease(table, run.run_id)
