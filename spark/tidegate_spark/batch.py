@@ -36,9 +36,7 @@ class _Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
 
-def merge_batch(
-    session: SparkSession, storage: Storage, *, order: BatchOrder, work: Work, log: Log
-) -> dict[str, Any]:
+def merge_batch(session: SparkSession, storage: Storage, *, order: BatchOrder, work: Work, log: Log) -> dict[str, Any]:
     """Merge the batch, or find that it is merged already, and write its receipt.
 
     Answers with the receipt; whatever goes wrong is in it. Only a receipt that can't be written raises.
@@ -51,7 +49,7 @@ def merge_batch(
         part = _merge(session, storage, order=order, work=work, manifest=manifest, watch=watch, log=log)
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the receipt
         part = receipts.failed(order, error)
-        log.failure("The batch failed", error, **{"error": part["error"]})
+        log.failure("The batch failed", error, cause=part["error"]["cause"], type=part["error"]["type"])
     receipt = receipts.complete(
         part, order=order, work=work, session=session, started_at=started_at, seconds=watch.seconds
     )
@@ -111,6 +109,7 @@ def _commit(
     plan = plan_merge(target, changes, manifest.contract)
     log.info("Merging", plan=plan.sentence)
     story = receipts.told(manifest, order, work, changes, plan.sentence)
+    plan.prepare()
     with numbered_commit(target.session, manifest.app_id, manifest.batch, story):
         plan.run()
     if target.last_batch(manifest.app_id) != manifest.batch:

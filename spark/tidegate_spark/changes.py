@@ -6,7 +6,7 @@ driver. A file that breaks its contract is left out whole, with the reason; the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +56,14 @@ class Changes:
     """The contract's columns in its order, then `_tidegate`."""
     files: tuple[SourceFile, ...]
     rejected: tuple[Rejection, ...]
-    rows_read: int
+    row_counts: Mapping[int, int]
+    """Rows of each file that was read, by its index."""
     key_ranges: tuple[KeyRange, ...]
     release_kept: reading.Release
+
+    @property
+    def rows_read(self) -> int:
+        return sum(self.row_counts.values())
 
     @property
     def rows_rejected(self) -> int:
@@ -102,11 +107,12 @@ def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, lo
         *(Rejection(by_uri[uri], reason, counts[uri]) for uri, reason in reasons.items()),
     ]
     good_parts = [part for part in parts if part.uri not in reasons]
+    good_files = tuple(file for uri, file in by_uri.items() if uri not in reasons)
     return Changes(
         rows=_placed(session, kept.frame, good_parts, by_uri, manifest),
-        files=tuple(file for uri, file in by_uri.items() if uri not in reasons),
+        files=good_files,
         rejected=tuple(sorted(rejected, key=lambda rejection: rejection.file.index)),
-        rows_read=sum(part.rows - part.blanks for part in good_parts),
+        row_counts={file.index: counts.get(reading.normal(file.uri), 0) for file in good_files},
         key_ranges=tuple(_key_ranges(manifest, good_parts, by_uri)),
         release_kept=kept.release,
     )
@@ -173,8 +179,7 @@ def _row_problems(frame: DataFrame, parts: list[_Part]) -> dict[str, str]:
         for row in found.select(rows.FILE, rows.BLOCK, rows.ROW_ID, rows.PROBLEM).collect()
     }
     return {
-        uri: f"row {(part.first_problem or 0) - bases[uri, part.block]}: "
-        + texts[uri, part.block, part.first_problem]
+        uri: f"row {(part.first_problem or 0) - bases[uri, part.block]}: " + texts[uri, part.block, part.first_problem]
         for uri, part in first.items()
     }
 
@@ -226,10 +231,7 @@ def _placed(
     return (
         frame.where(~sf.col(rows.BLANK))
         .select(
-            *(
-                sf.col(rows.quoted(column.name)).alias(f"row {column.name}")
-                for column in contract.file_columns
-            ),
+            *(sf.col(rows.quoted(column.name)).alias(f"row {column.name}") for column in contract.file_columns),
             reading.normal_column(sf.col(rows.FILE)).alias(rows.FILE),
             rows.BLOCK,
             rows.ROW_ID,

@@ -16,9 +16,7 @@ _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 @contextmanager
-def numbered_commit(
-    session: SparkSession, app_id: str, batch: int, told: Mapping[str, Any]
-) -> Iterator[None]:
+def numbered_commit(session: SparkSession, app_id: str, batch: int, told: Mapping[str, Any]) -> Iterator[None]:
     """Within it, the session's writes carry the batch's number. Delta skips numbers that a table already has,
 
     silently and for every later write of the session: so the settings never outlive the block.
@@ -70,9 +68,7 @@ def parse_commit(version: int, raw: bytes) -> Commit | None:
             except (ValueError, KeyError, TypeError):
                 return None
             metrics = {
-                name: int(value)
-                for name, value in (info.get("operationMetrics") or {}).items()
-                if str(value).isdigit()
+                name: int(value) for name, value in (info.get("operationMetrics") or {}).items() if str(value).isdigit()
             }
             return Commit(version, told, metrics)
     return None

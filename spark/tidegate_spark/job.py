@@ -100,8 +100,7 @@ def _session_of(spark: SparkSession, table: str) -> SparkSession:
 
 def _refuse(session: SparkSession, storage: Storage, order: BatchOrder, work: Work, failed: int) -> None:
     error = EarlierBatchFailed(
-        f"Batch {order.batch} of {order.table} was not tried: batch {failed} failed before it. "
-        "Its receipt says why."
+        f"Batch {order.batch} of {order.table} was not tried: batch {failed} failed before it. Its receipt says why."
     )
     receipt = receipts.complete(
         receipts.failed(order, error),

@@ -138,9 +138,7 @@ class Reader:
             sf.lit(False).alias(rows.BLANK),
         )
 
-    def _culprits(
-        self, groups: Sequence[_Group], failed: Exception, *, may_trust_name: bool
-    ) -> list[_Broken]:
+    def _culprits(self, groups: Sequence[_Group], failed: Exception, *, may_trust_name: bool) -> list[_Broken]:
         """The files whose content is to blame, with why; never none. Raises if content isn't to blame."""
         text = str(failed)
         named = {normal(uri) for uri in _NAMED.findall(text)}
@@ -197,9 +195,7 @@ def _raise_unless_content(failed: Exception, suspects: Sequence[SourceFile]) -> 
             f"A landed file was overwritten or deleted while it was read: {summary(failed)}. {READ_AGAIN}"
         ) from failed
     where = suspect.source if suspect is not None else "The batch's files"
-    raise ReadFailed(
-        f"{where} could not be read: {summary(failed)}", file=suspect.key if suspect else None
-    ) from failed
+    raise ReadFailed(f"{where} could not be read: {summary(failed)}", file=suspect.key if suspect else None) from failed
 
 
 def _reason(text: str) -> str:

@@ -44,6 +44,10 @@ class Target:
         """The table's rows as they are now."""
         return self.session.read.format("delta").load(self.uri)
 
+    def is_empty(self) -> bool:
+        """No file, so no row."""
+        return int(self.snapshot().numOfFiles()) == 0
+
     def snapshot(self) -> Any:
         """Delta's newest snapshot, an object of the JVM."""
         return self._delta_log_class.forTableWithSnapshot(self.session._jsparkSession, self.uri)._2()
@@ -90,13 +94,17 @@ class Target:
 
 def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> Target:
     """The batch's table, made now if there is nothing yet. Raises :class:`TableRefused`."""
-    # Delta compares locations as text, and Hadoop writes `file:` with one slash.
-    target = Target(session, storage, str(storage.path(manifest.target).toString()))
+    target = Target(session, storage, path_of(storage, manifest.target))
     if DeltaTable.isDeltaTable(session, target.uri):
         _check_ours(target, manifest.contract)
     else:
         _create(target, storage, manifest.contract)
     return target
+
+
+def path_of(storage: Storage, uri: str) -> str:
+    """A location as Delta wants it: it compares them as text, and Hadoop writes `file:` with one slash."""
+    return str(storage.path(uri).toString())
 
 
 def check_predecessor(target: Target, manifest: Manifest) -> bool:
@@ -161,11 +169,7 @@ def _check_ours(target: Target, contract: Contract) -> None:
     asked = {field.name: field.dataType.simpleString() for field in wanted}
     partitions = tuple(_strings(metadata.partitionColumns()))
     faults = [
-        *(
-            f"column {name} {type_name} is not in the table"
-            for name, type_name in asked.items()
-            if name not in there
-        ),
+        *(f"column {name} {type_name} is not in the table" for name, type_name in asked.items() if name not in there),
         *(
             f"column {name} {type_name} is not in the contract"
             for name, type_name in there.items()

@@ -132,9 +132,7 @@ def parse_work(raw: bytes, uri: str) -> Work:
             ),
         )
     except (ValueError, KeyError, TypeError) as broken:
-        raise BrokenWork(
-            f"The work file {uri} can't be used: {_why(broken)}. Start the run again."
-        ) from broken
+        raise BrokenWork(f"The work file {uri} can't be used: {_why(broken)}. Start the run again.") from broken
 
 
 def parse_manifest(raw: bytes, order: BatchOrder) -> Manifest:

@@ -141,9 +141,7 @@ class Lake:
         self.contracts[table] = made
         return made
 
-    def land(
-        self, content: str | bytes | Callable[[Path], None], name: str = "a.csv", **entry: Any
-    ) -> dict[str, Any]:
+    def land(self, content: str | bytes | Callable[[Path], None], name: str = "a.csv", **entry: Any) -> dict[str, Any]:
         """Put a file; its entry for a manifest. Later files are newer unless `event_time` says so."""
         self.landed += 1
         path = self.folder / "landing" / f"{self.landed:06d}" / name
@@ -165,9 +163,7 @@ class Lake:
             **entry,
         }
 
-    def batch(
-        self, table: str, number: int, files: Sequence[Mapping[str, Any]], **more: Any
-    ) -> dict[str, Any]:
+    def batch(self, table: str, number: int, files: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
         """Write a manifest; returns its entry for a work file."""
         ordered = sorted(files, key=lambda f: (f["event_time"], f["bucket"], f["key"], f["sequencer"]))
         entries = [{"index": index, **file} for index, file in enumerate(ordered)]
@@ -182,14 +178,7 @@ class Lake:
             "files": [{k: v for k, v in entry.items() if k != "location"} for entry in entries],
         }
         raw = json.dumps(manifest).encode()
-        path = (
-            self.folder
-            / "control"
-            / "batches"
-            / table
-            / f"{number:012d}"
-            / f"{hashlib.md5(raw).hexdigest()}.json"
-        )
+        path = self.folder / "control" / "batches" / table / f"{number:012d}" / f"{hashlib.md5(raw).hexdigest()}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(raw)
         return {
@@ -289,3 +278,14 @@ class Lake:
 @pytest.fixture
 def lake(tmp_path: Path, spark: SparkSession) -> Lake:
     return Lake(tmp_path, spark)
+
+
+@pytest.fixture
+def spark_settings() -> Callable[[Path], tuple[dict[str, str], str]]:
+    """For a Spark of one's own below a folder: its properties, and JAVA_HOME."""
+
+    def settings(folder: Path) -> tuple[dict[str, str], str]:
+        folder.mkdir(parents=True)
+        return spark_properties(folder), java_home()
+
+    return settings

@@ -142,9 +142,7 @@ def test_files_without_a_header_are_read_by_position(lake: Any) -> None:
 
 def test_a_row_knows_its_number_in_a_file_that_is_read_in_parts(lake: Any) -> None:
     # GIVEN a file so large that Spark divides it (line by line; with line breaks in quotes it can't)
-    lake.contract(
-        "long", {"id": "int", "text": "string"}, options={"multiline": False}, merge={"keys": ["text"]}
-    )
+    lake.contract("long", {"id": "int", "text": "string"}, options={"multiline": False}, merge={"keys": ["text"]})
     rows = [(number, "x" * 100 + str(number)) for number in range(1, 90_001)]
     file = lake.land(lake.csv(("id", "text"), *rows))
     # WHEN

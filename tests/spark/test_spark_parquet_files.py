@@ -37,13 +37,9 @@ def test_files_are_read_by_their_own_schema(lake: Any) -> None:
         "wider.parquet": parquet("SELECT DATE '2026-01-02' AS day, 2::BIGINT AS id, 2.5::FLOAT AS x"),
         "text.parquet": parquet("SELECT '3.5' AS x, '3' AS id, '2026-01-02' AS day"),
         "midnight.parquet": parquet("SELECT 4::BIGINT AS id, 4.5 AS x, TIMESTAMP '2026-01-02' AS day"),
-        "no_rows.parquet": parquet(
-            "SELECT 1::INTEGER AS id, 1.5::DOUBLE AS x, DATE '2026-01-02' AS day LIMIT 0"
-        ),
+        "no_rows.parquet": parquet("SELECT 1::INTEGER AS id, 1.5::DOUBLE AS x, DATE '2026-01-02' AS day LIMIT 0"),
     }
-    whole = parquet(
-        "SELECT id::INTEGER AS id, random() AS x, DATE '2026-01-02' AS day FROM range(50000) r(id)"
-    )
+    whole = parquet("SELECT id::INTEGER AS id, random() AS x, DATE '2026-01-02' AS day FROM range(50000) r(id)")
     bad = {
         "missing.parquet": (parquet("SELECT 1 AS id, 1.5 AS x"), "column day missing from the file"),
         "unknown.parquet": (

@@ -27,9 +27,7 @@ class Format(Protocol):
     def layout_of(self, file: SourceFile, contract: Contract, storage: Storage) -> Hashable:
         """What files must share to be read together. Raises BrokenFile, FileNotFoundError, OSError."""
 
-    def read(
-        self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract
-    ) -> DataFrame:
+    def read(self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract) -> DataFrame:
         """Rows of `Contract.file_columns`, typed, and the columns of `sources.rows`. Reads nothing yet."""
 
 
@@ -46,6 +44,5 @@ def format_of(contract: Contract) -> Format:
         return _FORMATS[contract.format]
     except KeyError:
         raise NotSupported(
-            f"Files of format {contract.format!r} can't be read: this job knows "
-            f"{', '.join(sorted(_FORMATS))}."
+            f"Files of format {contract.format!r} can't be read: this job knows {', '.join(sorted(_FORMATS))}."
         ) from None

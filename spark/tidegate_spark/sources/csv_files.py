@@ -43,18 +43,14 @@ class CsvFiles:
         _check_names(header, expected)
         return header
 
-    def read(
-        self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract
-    ) -> DataFrame:
+    def read(self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract) -> DataFrame:
         names = cast(tuple[str, ...], layout)
         encoding = str(contract.options.get("encoding") or "UTF-8")
         schema = StructType([StructField(name, StringType()) for name in (*names, rows.CORRUPT)])
         frame = session.read.schema(schema).options(**_spark_options(contract, encoding)).csv(list(uris))
         fields = sf.when(
             sf.col(rows.CORRUPT).isNotNull(),
-            sf.lit(
-                f"has another number of fields than the {len(names)} columns, or a quote that isn't closed"
-            ),
+            sf.lit(f"has another number of fields than the {len(names)} columns, or a quote that isn't closed"),
         )
         undecodable = [rows.undecodable(name, encoding) for name in names]
         cells = {column.name: rows.from_text(column.name, column.type) for column in contract.file_columns}
@@ -116,9 +112,7 @@ def _plain(raw: bytes, key: str) -> bytes:
         if key.lower().endswith(".bz2"):
             return bz2.BZ2Decompressor().decompress(raw)
     except (zlib.error, OSError) as broken:
-        raise BrokenFile(
-            f"it can't be decompressed ({broken}); send it again, or without the suffix"
-        ) from None
+        raise BrokenFile(f"it can't be decompressed ({broken}); send it again, or without the suffix") from None
     return raw
 
 
@@ -174,9 +168,7 @@ def _check_names(header: tuple[str, ...], expected: tuple[str, ...]) -> None:
     if unknown:
         faults.append(f"column {_listed(unknown)} in the header is not in the contract")
     if faults:
-        raise BrokenFile(
-            "; ".join(faults) + ". Send the file with the contract's columns, or change the contract"
-        )
+        raise BrokenFile("; ".join(faults) + ". Send the file with the contract's columns, or change the contract")
 
 
 def _listed(names: Sequence[str]) -> str:

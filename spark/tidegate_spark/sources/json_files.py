@@ -46,19 +46,15 @@ class JsonFiles:
             "value",
             "_metadata",
             _LINE,
-            sf.from_json(
-                _LINE, schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": rows.CORRUPT}
-            ).alias(_OBJECT),
-            # The line as the inside of a list: anything but one object shows, also `{..}{..}` and `{..} x`.
-            sf.from_json(sf.concat(sf.lit("["), _LINE, sf.lit("]")), "array<map<string,string>>").alias(
-                _OBJECTS
+            sf.from_json(_LINE, schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": rows.CORRUPT}).alias(
+                _OBJECT
             ),
+            # The line as the inside of a list: anything but one object shows, also `{..}{..}` and `{..} x`.
+            sf.from_json(sf.concat(sf.lit("["), _LINE, sf.lit("]")), "array<map<string,string>>").alias(_OBJECTS),
         )
         flat = parsed.select("*", *(sf.col(f"{_OBJECT}.{rows.quoted(name)}").alias(name) for name in types))
         cells = {column.name: _cell(column) for column in contract.file_columns}
-        return rows.checked(
-            flat, contract, cells, _line_problems(contract), blank=sf.trim(sf.col(_LINE)) == sf.lit("")
-        )
+        return rows.checked(flat, contract, cells, _line_problems(contract), blank=sf.trim(sf.col(_LINE)) == sf.lit(""))
 
 
 def _type_in_json(column: ContractColumn) -> StringType | DecimalType | StructType:
@@ -81,9 +77,7 @@ def _cell(column: ContractColumn) -> rows.Cell:
         return rows.from_text(column.name, type_name)
     value = sf.col(rows.quoted(column.name))
     raw = sf.get_json_object(sf.col(_LINE), f"$['{column.name}']")
-    return rows.Cell(
-        value, rows.cast_problem(column.name, column.type, raw, is_bad=value.isNull() & raw.isNotNull())
-    )
+    return rows.Cell(value, rows.cast_problem(column.name, column.type, raw, is_bad=value.isNull() & raw.isNotNull()))
 
 
 def _line_problems(contract: Contract) -> list[Column]:

@@ -32,14 +32,10 @@ class ParquetFiles:
         if unknown := [name for name in names if name not in expected]:
             faults.append(f"column {', '.join(unknown)} is not in the contract")
         if faults:
-            raise BrokenFile(
-                "; ".join(faults) + ". Send the file with the contract's columns, or change the contract"
-            )
+            raise BrokenFile("; ".join(faults) + ". Send the file with the contract's columns, or change the contract")
         return schema
 
-    def read(
-        self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract
-    ) -> DataFrame:
+    def read(self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract) -> DataFrame:
         """Raises BrokenFile if a column's type can't become the contract's at all."""
         schema = StructType.fromJson(json.loads(cast(str, layout)))
         frame = session.read.schema(schema).option("recursiveFileLookup", True).parquet(*uris)
@@ -59,9 +55,7 @@ def _schema_of(file: SourceFile, storage: Storage) -> str:
             reader.close()
         session = jvm.org.apache.spark.sql.SparkSession.active()
         parquet = jvm.org.apache.spark.sql.execution.datasources.parquet
-        return str(
-            parquet.ParquetToSparkSchemaConverter(session.sessionState().conf()).convert(message).json()
-        )
+        return str(parquet.ParquetToSparkSchemaConverter(session.sessionState().conf()).convert(message).json())
     except Py4JJavaError as failed:
         text = str(failed.java_exception.toString()).splitlines()[0]
         if is_gone(text):

@@ -65,9 +65,7 @@ def try_cast(expression: str, type_name: str) -> Column:
 def cast_problem(name: str, type_name: str, raw: Column, *, is_bad: Column) -> Column:
     """`column x: 'abc' is not a valid int` where `is_bad`."""
     shown = sf.substring(raw.cast("string"), 1, _SHOWN_CHARACTERS)
-    return sf.when(
-        is_bad, sf.concat(sf.lit(f"column {name}: '"), shown, sf.lit(f"' is not a valid {type_name}"))
-    )
+    return sf.when(is_bad, sf.concat(sf.lit(f"column {name}: '"), shown, sf.lit(f"' is not a valid {type_name}")))
 
 
 def undecodable(name: str, encoding: str) -> Column:

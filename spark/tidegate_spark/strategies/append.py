@@ -1,13 +1,17 @@
 """append: a table's rows are those of its files, each file's newest version only.
 
 A version that comes again changes nothing; one that is older than what the table has, neither; a newer one
-replaces the rows of the older. What the table has of a file, its rows say: `_tidegate.source`, `.sequencer`.
+replaces the rows of the older. What the table has of a file, its rows say: `_tidegate.source`, `.sequencer`. A
+version without rows leaves none to say so: it is remembered in the table `<table>__history`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import reduce
 
+from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
@@ -17,42 +21,53 @@ from tidegate_spark.strategies.plan import MergePlan, append, nothing_to_do
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract, SourceFile
 
+HISTORY_SUFFIX = "__history"
+_HISTORY_COLUMNS = "source string, sequencer string"
 _REPLACED = "_tidegate_replaced"
 
 
 def plan_append(target: Target, changes: Changes, contract: Contract) -> MergePlan:
     """Append; or, if the table has rows of an older version of these files, replace them in one commit."""
     newest = _newest_versions(changes.files)
-    present = _versions_in(target, sorted(newest))
-    fresh = [file for source, file in newest.items() if file.sequencer > present.get(source, "")]
+    present = _versions_in(target, newest)
+    emptied = _emptied_versions(target, newest)
+    fresh = [
+        file
+        for source, file in newest.items()
+        if file.sequencer > max(present.get(source, ""), emptied.get(source, ""))
+    ]
     replaced = sorted(file.source for file in fresh if file.source in present)
-    if not fresh or (not changes.rows_read and not replaced):
-        return nothing_to_do(target, changes, "the table has these versions of the files, or newer ones")
-    rows = changes.rows
-    if len(fresh) < len(changes.files):
-        rows = rows.where(_is_of(fresh))
-    if not replaced:
-        return MergePlan(
+    without_rows = [file for file in fresh if not changes.row_counts[file.index]]
+
+    def prepare() -> None:
+        if without_rows:
+            _remember(target, without_rows)
+
+    if not replaced and len(without_rows) == len(fresh):
+        plan = nothing_to_do(target, changes, "the files have no rows that the table doesn't have, or newer ones")
+    elif not replaced:
+        rows = _rows_of(changes, fresh)
+        plan = MergePlan(
             "append",
             f"Append the rows of {len(fresh)} files; the table has no earlier version of any.",
             run=lambda: append(target, rows),
         )
-    return _replace(target, rows, replaced, contract, fresh)
+    else:
+        plan = _replace(target, _rows_of(changes, fresh), replaced, contract, len(fresh))
+    return replace(plan, prepare=prepare)
 
 
-def _replace(
-    target: Target, rows: DataFrame, replaced: list[str], contract: Contract, fresh: list[SourceFile]
-) -> MergePlan:
+def _replace(target: Target, rows: DataFrame, replaced: list[str], contract: Contract, files: int) -> MergePlan:
     # One MERGE, so one commit: a row of `_REPLACED` finds the old rows, all others find none: inserted.
-    gone = [(source,) for source in replaced]
-    removals = target.session.createDataFrame(gone, f"{_REPLACED} string", verifySchema=False)
+    removals = target.session.createDataFrame(
+        [(source,) for source in replaced], f"{_REPLACED} string", verifySchema=False
+    )
     inserts = rows.withColumn(_REPLACED, sf.lit(None).cast("string"))
     source_rows = inserts.unionByName(removals, allowMissingColumns=True)
     literal = ", ".join(_literal(source) for source in replaced)
     condition = f"target.{ORIGIN}.source = change.{_REPLACED} AND target.{ORIGIN}.source IN ({literal})"
-    values: dict[str, str | Column] = {
-        quoted(name): f"change.{quoted(name)}" for name in [*(c.name for c in contract.columns), ORIGIN]
-    }
+    columns = [*(column.name for column in contract.columns), ORIGIN]
+    values: dict[str, str | Column] = {quoted(name): f"change.{quoted(name)}" for name in columns}
 
     def run() -> None:
         (
@@ -65,14 +80,14 @@ def _replace(
 
     return MergePlan(
         "merge",
-        f"Append the rows of {len(fresh)} files; delete those of an earlier version of {len(replaced)}.",
+        f"Append the rows of {files} files; delete those of an earlier version of {len(replaced)}.",
         run=run,
         condition=condition,
         deletes=True,
     )
 
 
-def _newest_versions(files: tuple[SourceFile, ...]) -> dict[str, SourceFile]:
+def _newest_versions(files: Iterable[SourceFile]) -> dict[str, SourceFile]:
     newest: dict[str, SourceFile] = {}
     for file in files:
         if file.source not in newest or file.sequencer > newest[file.source].sequencer:
@@ -80,27 +95,56 @@ def _newest_versions(files: tuple[SourceFile, ...]) -> dict[str, SourceFile]:
     return newest
 
 
-def _versions_in(target: Target, sources: list[str]) -> dict[str, str]:
-    """The sequencer of each of these files that the table has rows of. Reads one column, where it has to."""
-    if not sources or int(target.snapshot().numOfFiles()) == 0:
+def _versions_in(target: Target, sources: Iterable[str]) -> dict[str, str]:
+    """The sequencer of each of these files that the table has rows of. Reads two columns, where it has to."""
+    return {} if target.is_empty() else _newest_of(target.frame().select(f"{ORIGIN}.*"), sources)
+
+
+def _emptied_versions(target: Target, sources: Iterable[str]) -> dict[str, str]:
+    """The sequencer of each of these files that had a version without rows."""
+    uri = target.uri + HISTORY_SUFFIX
+    if not DeltaTable.isDeltaTable(target.session, uri):
         return {}
-    source = sf.col(f"{ORIGIN}.source")
+    return _newest_of(target.session.read.format("delta").load(uri), sources)
+
+
+def _newest_of(versions: DataFrame, sources: Iterable[str]) -> dict[str, str]:
     found = (
-        target.frame()
-        .where(source.isin(sources))
-        .groupBy(source.alias("source"))
-        .agg(sf.max(f"{ORIGIN}.sequencer").alias("sequencer"))
+        versions.where(sf.col("source").isin(sorted(sources)))
+        .groupBy("source")
+        .agg(sf.max("sequencer").alias("sequencer"))
         .collect()
     )
     return {row["source"]: row["sequencer"] for row in found}
 
 
-def _is_of(files: list[SourceFile]) -> Column:
-    conditions = [
+def _remember(target: Target, files: Iterable[SourceFile]) -> None:
+    """Keep the newest version of each file that had no rows."""
+    uri = target.uri + HISTORY_SUFFIX
+    emptied = target.session.createDataFrame(
+        [(file.source, file.sequencer) for file in files], _HISTORY_COLUMNS, verifySchema=False
+    )
+    if not DeltaTable.isDeltaTable(target.session, uri):
+        emptied.write.format("delta").save(uri)
+        return
+    (
+        DeltaTable.forPath(target.session, uri)
+        .alias("kept")
+        .merge(emptied.alias("new"), "kept.source = new.source")
+        .whenMatchedUpdateAll(condition="new.sequencer > kept.sequencer")
+        .whenNotMatchedInsertAll()
+        .execute()
+    )
+
+
+def _rows_of(changes: Changes, files: list[SourceFile]) -> DataFrame:
+    if len(files) == len(changes.files):
+        return changes.rows
+    is_of: list[Column] = [
         (sf.col(f"{ORIGIN}.source") == file.source) & (sf.col(f"{ORIGIN}.sequencer") == file.sequencer)
         for file in files
     ]
-    return reduce(lambda left, right: left | right, conditions)
+    return changes.rows.where(reduce(lambda left, right: left | right, is_of))
 
 
 def _literal(value: str) -> str:

@@ -22,6 +22,9 @@ class MergePlan:
     sentence: str
     """For people: what is done, to what, and why so."""
     run: Callable[[], None]
+    """Commits to the table, once."""
+    prepare: Callable[[], None] = lambda: None
+    """What has to be kept beside the table, written before it. Doing it again changes nothing."""
     condition: str | None = None
     update_if: str | None = None
     deletes: bool = False
@@ -30,9 +33,7 @@ class MergePlan:
 def nothing_to_do(target: Target, changes: Changes, why: str) -> MergePlan:
     """Still one commit: it carries the batch's number, without which the next batch would be refused."""
     nothing = changes.rows.where("false")
-    return MergePlan(
-        "nothing", f"Commit the batch's number and no rows: {why}.", run=lambda: append(target, nothing)
-    )
+    return MergePlan("nothing", f"Commit the batch's number and no rows: {why}.", run=lambda: append(target, nothing))
 
 
 def append(target: Target, rows: DataFrame) -> None:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import ORIGIN, Changes
 from tidegate_spark.sources.rows import quoted
-from tidegate_spark.strategies.plan import MergePlan, nothing_to_do
+from tidegate_spark.strategies.plan import MergePlan, append, nothing_to_do
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
 
@@ -25,12 +25,18 @@ def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePl
         return nothing_to_do(target, changes, "no file of the batch has a row that can be merged")
     same_key = " AND ".join(f"target.{quoted(key)} <=> change.{quoted(key)}" for key in contract.keys)
     # Literals are what lets Delta skip files: it knows each file's smallest and largest value.
-    literal = [
-        found.condition.format(column=f"target.{quoted(found.column)}") for found in changes.key_ranges
-    ]
+    literal = [found.condition.format(column=f"target.{quoted(found.column)}") for found in changes.key_ranges]
     condition = " AND ".join([*literal, same_key])
     is_newer = f"{order_of('change', contract)} > {order_of('target', contract)}"
     newest = newest_of_each_key(changes.rows, contract)
+
+    if target.is_empty():
+        return MergePlan(
+            "append",
+            f"Insert the newest row of each {', '.join(contract.keys)} out of {changes.rows_read} rows of "
+            f"{len(changes.files)} files: the table has no rows yet.",
+            run=lambda: append(target, newest),
+        )
 
     def run() -> None:
         (
@@ -66,12 +72,7 @@ def newest_of_each_key(rows: DataFrame, contract: Contract) -> DataFrame:
     newest_first = Window.partitionBy(*(_column(key) for key in contract.keys)).orderBy(
         sf.expr(order_of("change", contract)).desc()
     )
-    return (
-        rows.alias("change")
-        .withColumn(rank, sf.row_number().over(newest_first))
-        .where(sf.col(rank) == 1)
-        .drop(rank)
-    )
+    return rows.alias("change").withColumn(rank, sf.row_number().over(newest_first)).where(sf.col(rank) == 1).drop(rank)
 
 
 def _column(name: str) -> Column:
