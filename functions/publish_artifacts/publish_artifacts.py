@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.adapters.objects import S3Objects
 from tidegate.composition import artifacts, setting
+from tidegate.deadline import within
 from tidegate.usecases.publish_artifacts import publish_artifacts
 
 logger = Logger()
@@ -26,13 +27,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     try:
         # On delete everything stays, like the buckets: a stack that is made again finds it.
         if event["RequestType"] != "Delete":
-            answer["Data"] = publish_artifacts(artifacts(), objects=objects(), control_bucket=setting("CONTROL_BUCKET"))
+            with within(0.9 * context.get_remaining_time_in_millis() / 1000):  # the rest is for the answer
+                answer["Data"] = publish_artifacts(
+                    artifacts(), objects=objects(), control_bucket=setting("CONTROL_BUCKET")
+                )
     except Exception as error:  # whatever it is, CloudFormation must hear of it, or it waits for its timeout
         logger.exception("artifacts are not published")
-        answer = {
-            "Status": "FAILED",
-            "Reason": f"{type(error).__name__}: {error}. See the log of publish_artifacts",
-        }
+        # CloudFormation refuses answers above 4 KB.
+        answer = {"Status": "FAILED", "Reason": f"{type(error).__name__}: {error}"[:1000] + " (log: publish_artifacts)"}
     respond(event, answer)
 
 

@@ -11,6 +11,7 @@ from tidegate.adapters.clusters import EmrClusters
 from tidegate.adapters.ledger import DynamoLedger
 from tidegate.adapters.objects import S3Objects
 from tidegate.composition import setting
+from tidegate.errors import RunFailed
 from tidegate.runs import Execution
 from tidegate.usecases import settle_run as settle
 from tidegate.usecases.settle_run import SettlePorts, SettleRequest
@@ -39,8 +40,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = SettleRequest(execution, event["input"], event.get("cluster_id"), event.get("error"))
     action = event["action"]
     logger.append_keys(run_id=request.run_id, **{"pass": execution.redrive_count, "action": action})
-    metrics.add_metric(name="RunsFailed", unit="Count", value=int(action == "fail_run"))
-    answer = ACTIONS[action](request, ports=ports(), now=datetime.now(UTC))
+    try:
+        answer = ACTIONS[action](request, ports=ports(), now=datetime.now(UTC))
+    except RunFailed as failed:
+        metrics.add_metric(name="RunsFailed", unit="Count", value=1)
+        logger.error(str(failed))  # noqa: TRY400 - the words are for operators, a stack trace says nothing more
+        raise
     logger.info("settled", extra={"answer": answer})
     if action == "settle_batches":
         metrics.add_metric(name="BatchesMerged", unit="Count", value=len(answer["merged"]))

@@ -67,6 +67,8 @@ def read_event(event: Any, contracts: Contracts, landing_bucket: str) -> Arrival
         detail = event["detail"]
         bucket = detail["bucket"]["name"]
         thing = detail["object"]
+        if not isinstance(thing["key"], str):
+            raise TypeError("the key is no text")  # noqa: TRY301 - one message for whatever is wrong
         arrival = Arrival(
             bucket=bucket,
             key=thing["key"],
