@@ -1,0 +1,199 @@
+"""The ledger in memory. It says no exactly where the conditions of the DynamoDB one do."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from tidegate.arrivals import Arrival, State
+from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
+from tidegate.failures import RetryDecision
+from tidegate.ports import Batch, Lease, OpenClaim, Table
+from tidegate.receipts import Merged
+from tidegate.runs import Run, RunState
+
+
+class FakeLedger:
+    """Keeps to `tidegate.ports.Ledger`; tests look into its dictionaries."""
+
+    def __init__(self) -> None:
+        self.arrivals: dict[tuple[str, str, str], Arrival] = {}
+        self.batch_of: dict[tuple[str, str, str], int] = {}
+        self.table_items: dict[str, Table] = {}
+        self.fences: dict[str, int] = {}
+        self.last_attempt: dict[str, str] = {}
+        self.batches: dict[tuple[str, int], Batch] = {}
+        self.runs: dict[str, Run] = {}
+        self.admitted: dict[str, int] = {}
+        self._lock = threading.RLock()
+
+    def record_arrival(self, arrival: Arrival, now: datetime) -> bool:
+        with self._lock:
+            return self.arrivals.setdefault(_key(arrival), arrival) is arrival
+
+    def pending(self, table: str | None = None) -> Iterator[Arrival]:
+        with self._lock:
+            found = [each for each in self.arrivals.values() if each.state == "pending" and table in (None, each.table)]
+        yield from found
+
+    def mark_claimed(self, arrival: Arrival, batch: int, state: State) -> bool:
+        with self._lock:
+            now = self.arrivals[_key(arrival)]
+            if now.state != "pending" and (self.batch_of.get(_key(arrival)), now.state) != (batch, state):
+                return False
+            self.arrivals[_key(arrival)] = replace(now, state=state)
+            self.batch_of[_key(arrival)] = batch
+            return True
+
+    def quarantine(self, entry: Mapping[str, Any], batch: int, reason: str) -> None:
+        key = (entry["bucket"], entry["key"], entry["sequencer"])
+        if self.batch_of.get(key) == batch:
+            self.arrivals[key] = replace(self.arrivals[key], state="quarantined", reason=reason)
+
+    def table(self, name: str) -> Table:
+        return self.table_items.get(name, Table(name))
+
+    def tables(self, names: Sequence[str]) -> dict[str, Table]:
+        return {name: self.table(name) for name in names}
+
+    def block_table(self, table: str, reason: str) -> None:
+        self._change(table, blocked_reason=reason)
+
+    def take_lease(self, table: str, run_id: str, from_run: str | None) -> Lease:
+        with self._lock:
+            lease = self.table(table).lease
+            if lease is not None and lease.run_id not in (run_id, from_run):
+                raise LeaseHeld(f"another run took table {table} at this moment")
+            self.fences[table] = self.fences.get(table, 0) + 1
+            taken = Lease(run_id, self.fences[table])
+            self._change(table, lease=taken)
+            return taken
+
+    def free_lease(self, table: str, run_id: str) -> None:
+        if self._holds(table, run_id):
+            self._change(table, lease=None)
+
+    def open_claim(self, table: str, run_id: str, claim: OpenClaim) -> None:
+        with self._lock:
+            now = self.table(table)
+            is_free = now.open_claim is None and now.unsettled_batch is None and now.next_batch == claim.batch
+            if not (is_free and self._holds(table, run_id)):
+                raise ClaimMoved(f"batch {claim.batch} of {table} can't be claimed")
+            self._change(table, open_claim=claim)
+
+    def drop_claim(self, table: str, claim: OpenClaim) -> None:
+        if self._is_open(table, claim):
+            self._change(table, open_claim=None)
+
+    def seal(self, batch: Batch, run_id: str, claim: OpenClaim) -> None:
+        with self._lock:
+            self.batches.setdefault((batch.table, batch.number), batch)
+            if not (self._is_open(batch.table, claim) and self._holds(batch.table, run_id)):
+                raise ClaimMoved(f"batch {batch.number} of {batch.table} was sealed or taken over")
+            self._change(
+                batch.table,
+                unsettled_batch=batch.number,
+                next_batch=batch.number + 1,
+                open_claim=None,
+                attempts=0,
+                failures=0,
+                retry_after=None,
+            )
+
+    def batch(self, table: str, number: int) -> Batch:
+        if (table, number) not in self.batches:
+            raise ClaimMoved(f"batch {number} of {table} is not in the ledger")
+        return self.batches[table, number]
+
+    def settle_merged(self, batch: Batch, run_id: str, merged: Merged, now: datetime) -> None:
+        key = (batch.table, batch.number)
+        if self.batches[key].state != "merged":
+            self.batches[key] = replace(
+                self.batches[key],
+                state="merged",
+                delta_version=merged.delta_version,
+                rows=dict(merged.rows),
+                run_id=run_id,
+                error=None,
+            )
+        if self.table(batch.table).unsettled_batch == batch.number:
+            self._change(
+                batch.table,
+                last_merged_batch=batch.number,
+                unsettled_batch=None,
+                attempts=0,
+                failures=0,
+                retry_after=None,
+                blocked_reason=None,
+            )
+
+    def settle_failed(self, batch: Batch, attempt: str, error: str, retry: RetryDecision) -> None:
+        is_new = self.last_attempt.get(batch.table) != attempt
+        if self.table(batch.table).unsettled_batch == batch.number and is_new:
+            self.last_attempt[batch.table] = attempt
+            blocked = retry.blocked_reason or self.table(batch.table).blocked_reason
+            self._change(
+                batch.table,
+                attempts=retry.attempts,
+                failures=retry.failures,
+                retry_after=retry.retry_after,
+                blocked_reason=blocked,
+            )
+        key = (batch.table, batch.number)
+        if self.batches[key].state != "merged":
+            self.batches[key] = replace(self.batches[key], error=error)
+
+    def run(self, run_id: str) -> Run | None:
+        return self.runs.get(run_id)
+
+    def begin_run(self, run: Run, known: Run | None) -> None:
+        with self._lock:
+            now = self.runs.get(run.run_id)
+            if _identity(now) != _identity(known):
+                raise RunIsLive(f"another execution began run {run.run_id} at this moment")
+            first = now or run
+            self.runs[run.run_id] = replace(
+                run,
+                state="running",
+                batches=first.batches,
+                started_at=first.started_at,
+                cluster_name=first.cluster_name,
+            )
+
+    def plan_batches(self, run: Run) -> None:
+        now = self.runs[run.run_id]
+        if (now.pass_, now.execution_arn) != (run.pass_, run.execution_arn):
+            raise StalePass(f"run {run.run_id} was taken over")
+        self.runs[run.run_id] = replace(now, batches=run.batches, cluster_name=run.cluster_name)
+
+    def admitted_pass(self, execution_arn: str) -> int:
+        return self.admitted.get(execution_arn, 0)
+
+    def admit_pass(self, execution_arn: str, pass_: int, now: datetime) -> None:
+        self.admitted[execution_arn] = pass_
+
+    def end_run(
+        self, run_id: str, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime
+    ) -> None:
+        self.runs[run_id] = replace(self.runs[run_id], state=state, summary=dict(summary), error=error, ended_at=now)
+
+    def _change(self, table: str, **changes: Any) -> None:
+        with self._lock:
+            self.table_items[table] = replace(self.table(table), **changes)
+
+    def _holds(self, table: str, run_id: str) -> bool:
+        lease = self.table(table).lease
+        return lease is not None and lease.run_id == run_id
+
+    def _is_open(self, table: str, claim: OpenClaim) -> bool:
+        now = self.table(table).open_claim
+        return now is not None and now.candidates_uri == claim.candidates_uri
+
+
+def _key(arrival: Arrival) -> tuple[str, str, str]:
+    return (arrival.bucket, arrival.key, arrival.sequencer)
+
+
+def _identity(run: Run | None) -> tuple[Any, ...] | None:
+    return None if run is None else (run.execution_arn, run.pass_, run.state)

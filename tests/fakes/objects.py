@@ -1,0 +1,55 @@
+"""S3 in memory: objects by URI, and versions of what has landed."""
+
+import hashlib
+import threading
+
+from tidegate.errors import SourceGone
+
+
+class FakeObjects:
+    """Keeps to `tidegate.ports.Objects`. `land` and `forget` are what others do to the landing bucket."""
+
+    def __init__(self) -> None:
+        self.by_uri: dict[str, bytes] = {}
+        self.versions: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
+        self._lock = threading.Lock()
+
+    def land(self, bucket: str, key: str, data: bytes) -> tuple[str, str]:
+        """Put a new version; its (version id, ETag)."""
+        versions = self.versions.setdefault((bucket, key), [])
+        version = f"v{len(versions) + 1}"
+        versions.append((version, data))
+        return version, etag_of(data)
+
+    def forget(self, bucket: str, key: str, version_id: str) -> None:
+        self.versions[bucket, key] = [each for each in self.versions[bucket, key] if each[0] != version_id]
+
+    def read(self, uri: str) -> bytes | None:
+        return self.by_uri.get(uri)
+
+    def write(self, uri: str, data: bytes) -> None:
+        self.by_uri[uri] = data
+
+    def create(self, uri: str, data: bytes) -> bool:
+        with self._lock:
+            if uri in self.by_uri:
+                return False
+            self.by_uri[uri] = data
+            return True
+
+    def names(self, prefix_uri: str) -> list[str]:
+        return sorted(uri for uri in self.by_uri if uri.startswith(prefix_uri))
+
+    def current(self, bucket: str, key: str) -> tuple[str | None, str | None]:
+        versions = self.versions.get((bucket, key))
+        return (versions[-1][0], etag_of(versions[-1][1])) if versions else (None, None)
+
+    def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
+        versions = dict(self.versions.get((bucket, key), []))
+        if not versions or (version_id is not None and version_id not in versions):
+            raise SourceGone(f"s3://{bucket}/{key} version {version_id} is gone")
+        self.by_uri[target_uri] = versions[version_id or next(reversed(versions))]
+
+
+def etag_of(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
