@@ -10,6 +10,7 @@ import pytest
 from tidegate_cli.adapters.lake import InvalidQuery, Lake, UnknownTable
 from tidegate_cli.exit_codes import ExitCode
 from tidegate_cli.main import run
+from tidegate_cli.output import CliError
 from tidegate_cli.verbs import query as verb
 
 
@@ -55,6 +56,16 @@ class TestLake:
 
     def test_a_query_without_tables_needs_none(self, tmp_path: Path) -> None:
         assert Lake(str(tmp_path / "empty")).query("(select 1 as one)").rows == ((1,),)
+
+    def test_a_lake_that_cannot_be_reached_is_one_line_in_plain_text(self, tmp_path: Path) -> None:
+        # GIVEN a log that is no log
+        log = tmp_path / "flights" / "_delta_log"
+        log.mkdir(parents=True)
+        (log / "00000000000000000000.json").write_text("no json")
+        # WHEN somebody reads the table through a connection THEN it is said without colors or arrows
+        with pytest.raises(CliError, match="Table flights cannot be read") as caught:
+            Lake(str(tmp_path), {"aws_region": "us-east-1"}).query("select * from flights")
+        assert "\x1b" not in str(caught.value)
 
     def test_history_is_oldest_first(self, lake: Path) -> None:
         assert [commit.version for commit in Lake(str(lake)).history("flights")] == [0]

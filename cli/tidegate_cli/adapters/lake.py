@@ -29,6 +29,7 @@ _READS = re.compile(
     r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*|\(\s*)*(select|with|values|explain|describe|desc)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_DECORATION = re.compile(r"\s*\x1b\[\d+m↳\x1b\[0m|\x1b\[\d+m|<\?xml[^>]*>")
 _INNER_LINE = re.compile(r"caused by$|Optimizer rule |\s*Candidate functions:|\t")
 _INNER_PREFIX = re.compile(
     r"^((Error during planning|Schema error|SQL error|Internal error|External error|Arrow error"
@@ -92,7 +93,9 @@ class Lake:
             raise UnknownTable(table) from None
         except (DeltaError, OSError) as error:
             if self._options:
-                raise CliError(f"Table {table} cannot be read: {error}", ExitCode.NOT_REACHABLE) from None
+                raise CliError(
+                    f"Table {table} cannot be read: {_in_words(str(error))}", ExitCode.NOT_REACHABLE
+                ) from None
             raise
 
     def query(self, sql: str) -> Result:
@@ -187,6 +190,7 @@ def _commit(entry: Mapping[str, Any]) -> Commit:
 
 def _in_words(message: str) -> str:
     """The engine's message without the names of its own parts."""
+    message = _DECORATION.sub("", message)
     if parser := re.search(r'ParserError\("(.*)"\)', message, re.DOTALL):
         return parser[1].replace('\\"', '"')
     if signature := re.search(r"No function matches .*", message):
