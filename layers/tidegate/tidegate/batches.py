@@ -162,7 +162,7 @@ def location_of(entry: Mapping[str, Any], current_version: str | None, current_e
 
 def staged_name(index: int, key: str) -> str:
     """A safe name for a staged copy. It keeps the endings of the file's name, by which Spark picks the codec."""
-    name = key.rsplit("/", 1)[-1]
+    name = key.rsplit("/", 1)[-1].lstrip(".")
     endings = re.search(r"(\.[A-Za-z0-9]{1,8}){1,2}$", name)
     return f"{index:06d}{endings[0].lower() if endings else ''}"
 

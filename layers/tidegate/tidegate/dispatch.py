@@ -57,7 +57,8 @@ def decide_dispatch(snapshots: Sequence[TableSnapshot], now: datetime, *, at_onc
     A run starts when a table is due, or `at_once` if anything can be merged. Whatever else can be merged rides
     along: a cluster that is there anyway is the cheapest one.
     """
-    decisions = tuple(_decide_table(snapshot, now) for snapshot in sorted(snapshots, key=lambda s: s.contract.table))
+    in_order = sorted(snapshots, key=lambda snapshot: snapshot.contract.table)
+    decisions = tuple(_decide_table(snapshot, now, at_once=at_once) for snapshot in in_order)
     due = [decision for decision in decisions if decision.is_due]
     riding = [decision for decision in decisions if decision.can_ride_along and not decision.is_due]
     if not due and not (at_once and riding):
@@ -69,23 +70,23 @@ def decide_dispatch(snapshots: Sequence[TableSnapshot], now: datetime, *, at_onc
     return Dispatch(tuple(chosen), reason if due else f"at once: {reason}", decisions)
 
 
-def _decide_table(snapshot: TableSnapshot, now: datetime) -> TableDecision:
-    obstacle = _obstacle(snapshot, now)
+def _decide_table(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> TableDecision:
+    obstacle = _obstacle(snapshot, now, at_once=at_once)
     if obstacle is not None:
         return TableDecision(snapshot.contract.table, is_due=False, can_ride_along=False, reason=obstacle)
     is_due, reason = _due_by_freshness(snapshot, now)
     return TableDecision(snapshot.contract.table, is_due, can_ride_along=True, reason=reason)
 
 
-def _obstacle(snapshot: TableSnapshot, now: datetime) -> str | None:
-    """Why a table can't be in a run now, however long it has waited."""
+def _obstacle(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> str | None:
+    """Why a table can't be in a run now, however long it has waited. Who says `at_once` waits for no pause."""
     if not snapshot.has_work:
         return "nothing is pending"
     if snapshot.held_by is not None:
         return f"run {snapshot.held_by} is at it"
     if snapshot.blocked_reason is not None:
         return f"blocked: {snapshot.blocked_reason}"
-    if snapshot.retry_after is not None and now < snapshot.retry_after:
+    if snapshot.retry_after is not None and now < snapshot.retry_after and not at_once:
         return f"batch {snapshot.unsettled_batch} is tried again at {snapshot.retry_after:%H:%M:%S} UTC"
     return None
 

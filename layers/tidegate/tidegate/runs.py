@@ -36,7 +36,11 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the ledger has it. `pass_` is the redrive count of its execution when it was last planned."""
+    """A run as the ledger has it.
+
+    `pass_` is the redrive count of its execution when it was last planned. `attempt` numbers its plans: it goes on
+    counting in another execution of the same run, so names made of it never meet those of an earlier attempt.
+    """
 
     run_id: str
     state: RunState
@@ -44,6 +48,7 @@ class Run:
     execution_arn: str
     reason: str
     started_at: datetime
+    attempt: int = 0
     batches: tuple[tuple[str, int], ...] = ()
     tables: tuple[str, ...] = ()
     """Tables whose leases it may hold: those that its last plan looked at."""
@@ -115,6 +120,14 @@ def check_pass(run: Run | None, execution: Execution) -> None:
             f"run {run.run_id} was planned in pass {run.pass_}, and this is pass {execution.redrive_count}: "
             "it is planned again first"
         )
+
+
+def attempt_of(known: Run | None, execution: Execution) -> int:
+    """The number of the attempt that an execution begins, or goes on planning."""
+    if known is None:
+        return 0
+    is_same = (known.execution_arn, known.pass_) == (execution.arn, execution.redrive_count)
+    return known.attempt if is_same else known.attempt + 1
 
 
 def may_plan_again(run: Run | None, execution: Execution, admitted_pass: int) -> bool:

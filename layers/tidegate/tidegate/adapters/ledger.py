@@ -255,13 +255,15 @@ class DynamoLedger:
             seen = {":seen_arn": known.execution_arn, ":seen_pass": known.pass_, ":seen_state": known.state}
         begun = self._update(
             run_key(run.run_id),
-            "SET #kind = :kind, #state = :running, #pass = :pass, execution_arn = :arn, #reason = :reason,"
+            "SET #kind = :kind, #state = :running, #pass = :pass, attempt = :attempt, execution_arn = :arn,"
+            " #reason = :reason,"
             " #tables = :tables, started_at = if_not_exists(started_at, :now), planned_at = :now"
             " REMOVE ended_at, #error, summary",
             {
                 ":kind": "run",
                 ":running": "running",
                 ":pass": run.pass_,
+                ":attempt": run.attempt,
                 ":arn": run.execution_arn,
                 ":reason": run.reason,
                 ":tables": list(run.tables),

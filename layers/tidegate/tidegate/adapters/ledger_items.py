@@ -141,6 +141,7 @@ def read_run(item: Item) -> Run:
         execution_arn=item["execution_arn"],
         reason=item.get("reason", ""),
         started_at=moment(item["started_at"]),
+        attempt=int(item.get("attempt", 0)),
         batches=tuple((table, int(number)) for table, number in item.get("batches", [])),
         tables=tuple(item.get("tables", ())),
         cluster_name=item.get("cluster_name"),

@@ -11,7 +11,7 @@ from tidegate.batches import group_steps, location_of, staged_name
 from tidegate.contracts import Contracts
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, SourceGone
 from tidegate.ports import Batch, Clusters, Lease, Ledger, Machine, Objects, Table
-from tidegate.runs import Execution, Run, RunRequest, read_request
+from tidegate.runs import Execution, Run, RunRequest, attempt_of, read_request
 from tidegate.sizing import size_cluster
 from tidegate.usecases.claim_batch import claim_batch
 
@@ -54,13 +54,22 @@ def plan_run(
     request = read_request(execution_input, execution.name, list(contracts.by_table))
     known = ports.ledger.run(request.run_id)
     if known is not None and known.state == "succeeded":
-        return _nothing(request, known.pass_, f"run {known.run_id} is settled: {_said(known)}", summary=known.summary)
+        return _nothing(request, known.attempt, f"run {known.run_id} is settled: {_said(known)}", summary=known.summary)
     if known is not None and known.execution_arn != execution.arn and ports.machine.is_running(known.execution_arn):
         raise RunIsLive(
             f"run {known.run_id} is being done by execution {known.execution_arn}: wait for it, or stop it first"
         )
     tables = tuple(_tables_of(request, known, ports.ledger, contracts))
-    run = Run(request.run_id, "running", execution.redrive_count, execution.arn, request.reason, now, tables=tables)
+    run = Run(
+        request.run_id,
+        "running",
+        execution.redrive_count,
+        execution.arn,
+        request.reason,
+        now,
+        attempt=attempt_of(known, execution),
+        tables=tables,
+    )
     ports.ledger.begin_run(run, known)
     if known is not None:
         _check_no_cluster_lives(run, ports)
@@ -80,7 +89,7 @@ def plan_run(
         names = "; ".join(f"{each['table']}: {each['reason']}" for each in held)
         reason = f"nothing can be merged now: {names}" if held else "nothing is pending"
         ports.ledger.end_run(run.run_id, "nothing_to_do", {"message": reason}, None, now)
-        return _nothing(request, run.pass_, reason, held=held)
+        return _nothing(request, run.attempt, reason, held=held)
     # Batches of earlier passes stay the run's, so that its summary names all that it merged.
     earlier = known.batches if known is not None else ()
     batches = dict.fromkeys((*earlier, *((each.batch.table, each.batch.number) for each in work)))
@@ -185,11 +194,11 @@ def _plan(run: Run, work: Sequence[Planned], held: list[dict[str, Any]], ports: 
     entries = {each.batch.table: _work_entry(run, each, ports) for each in work}
     payload = []
     for group in groups:
-        uri = f"s3://{ports.control_bucket}/runs/{run.run_id}/{run.pass_}/{group.name}.json"
+        uri = f"s3://{ports.control_bucket}/runs/{run.run_id}/{run.attempt}/{group.name}.json"
         document = {
             "schema": WORK_SCHEMA,
             "run_id": run.run_id,
-            "pass": run.pass_,
+            "pass": run.attempt,
             "group": group.name,
             "batches": [entries[table] for table in group.tables],
         }
@@ -201,12 +210,12 @@ def _plan(run: Run, work: Sequence[Planned], held: list[dict[str, Any]], ports: 
             "step_name": f"tidegate {run.run_id} {group.name}",
         })  # fmt: skip
     size_bytes = sum(each.batch.size_bytes for each in work)
-    cluster = size_cluster(ports.stack, run.run_id, run.pass_, size_bytes, len(groups))
+    cluster = size_cluster(ports.stack, run.run_id, run.attempt, size_bytes, len(groups))
     ports.ledger.plan_batches(replace(run, cluster_name=cluster.name))
     files = sum(each.batch.files for each in work)
     return {
         "run_id": run.run_id,
-        "pass": run.pass_,
+        "pass": run.attempt,
         "work": "merge",
         "reason": f"{files} files of {size_bytes:,} bytes for {len(work)} tables. {run.reason}".strip(),
         "cluster": cluster.as_payload(),
@@ -226,7 +235,7 @@ def _work_entry(run: Run, planned: Planned, ports: PlanPorts) -> dict[str, Any]:
         "manifest_sha256": batch.manifest_sha256,
         "fence": planned.lease.fence,
         "locations": dict(planned.locations),
-        "receipt_uri": f"s3://{ports.control_bucket}/receipts/{folder}/{run.run_id}-{run.pass_}.json",
+        "receipt_uri": f"s3://{ports.control_bucket}/receipts/{folder}/{run.run_id}-{run.attempt}.json",
     }
 
 

@@ -121,7 +121,7 @@ def _settle(run: Run, ports: SettlePorts, now: datetime) -> dict[str, Any]:
     for table, number in run.batches:
         batch = ports.ledger.batch(table, number)
         receipts = _receipts_of(batch, ports)
-        verdict = judge_receipts(receipts, batch.manifest_sha256, run_id=run.run_id, pass_=run.pass_)
+        verdict = judge_receipts(receipts, batch.manifest_sha256, run_id=run.run_id, pass_=run.attempt)
         if isinstance(verdict, Merged):
             _settle_merged(batch, run, verdict, ports, now)
             merged.append({
@@ -131,7 +131,7 @@ def _settle(run: Run, ports: SettlePorts, now: datetime) -> dict[str, Any]:
         else:
             _settle_failed(batch, run, verdict, ports, now)
             unsettled.append({"table": table, "batch": number, "error": verdict.message, "cause": verdict.cause})
-    return {"run_id": run.run_id, "pass": run.pass_, "merged": merged, "unsettled": unsettled}
+    return {"run_id": run.run_id, "pass": run.attempt, "merged": merged, "unsettled": unsettled}
 
 
 def _settle_merged(batch: Batch, run: Run, verdict: Merged, ports: SettlePorts, now: datetime) -> None:
@@ -149,7 +149,7 @@ def _settle_failed(batch: Batch, run: Run, verdict: NotMerged, ports: SettlePort
     if table.lease is None or table.lease.run_id != run.run_id:
         return  # another run is at the batch, or this one has settled it before: there was no attempt to count
     retry = decide_retry(verdict, table.attempts, table.failures, now)
-    ports.ledger.settle_failed(batch, f"{run.run_id}-{run.pass_}", verdict.message, retry)
+    ports.ledger.settle_failed(batch, f"{run.run_id}-{run.attempt}", verdict.message, retry)
 
 
 def _receipts_of(batch: Batch, ports: SettlePorts) -> list[tuple[str, Mapping[str, Any]]]:
