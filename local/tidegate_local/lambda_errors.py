@@ -1,0 +1,42 @@
+"""Gap: ministack reports every exception of a function as `Runtime.HandlerError`.
+
+Retry and Catch by an exception's name could then never match. Here the name is the exception's class, as on AWS.
+It is read from the traceback that ministack puts into the function's log.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ministack.services import lambda_svc
+
+_UNNAMED = "Runtime.HandlerError"
+_HEAD = "Traceback (most recent call last):"
+# The first line after the frames: `module.Name: message`, or the name alone.
+_LAST_LINE = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?::|$)")
+
+
+def install() -> None:
+    """Wrap the executor that runs Python functions in warm processes."""
+    execute = lambda_svc._execute_function_warm
+
+    def execute_and_name(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+        result: dict[str, Any] = execute(func, event, request_id)
+        body = result.get("body")
+        if result.get("error") and isinstance(body, dict) and body.get("errorType") == _UNNAMED:
+            trace = str(result.get("log", "")).rpartition(_HEAD)
+            body["errorType"] = name_of(trace[2]) or _UNNAMED
+            body["stackTrace"] = trace[2].strip("\n").splitlines()
+        return result
+
+    lambda_svc._execute_function_warm = execute_and_name
+
+
+def name_of(trace: str) -> str | None:
+    """The exception's class name from what follows the head of a traceback; None if there is none."""
+    for line in trace.splitlines():
+        if line and not line[0].isspace():
+            found = _LAST_LINE.match(line)
+            return found[1] if found else None
+    return None

@@ -1,0 +1,51 @@
+"""The server process of the local cloud: ministack with its gaps filled. `python -m tidegate_local.server`.
+
+Everything binds to loopback. The settings come from the environment (settings.py); the launcher sets it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+
+from tidegate_local import settings
+
+GAPS = (
+    "tidegate_local.cloudformation_emr",
+    "tidegate_local.emr",
+    "tidegate_local.lambda_errors",
+    "tidegate_local.stepfunctions_emr",
+    "tidegate_local.stepfunctions_execution",
+    "tidegate_local.stepfunctions_jsonata",
+    "tidegate_local.stepfunctions_yaml",
+)
+"""A module a gap of ministack; each has `install()` and says in its docstring what it fills."""
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    here = settings.current()
+    here.tmp_dir.mkdir(parents=True, exist_ok=True)
+    # ministack reads its environment when it is imported.
+    os.environ.update(
+        BIND_HOST="127.0.0.1",
+        MINISTACK_HOST="127.0.0.1",
+        GATEWAY_PORT=str(here.port),
+        # Listens on all interfaces, and nothing here speaks MQTT.
+        IOT_MTLS_ENABLED="0",
+        PERSIST_STATE="0",
+        SFN_WAIT_SCALE=str(here.wait_scale),
+        TMPDIR=str(here.tmp_dir),
+    )
+    tempfile.tempdir = str(here.tmp_dir)
+
+    from ministack import app  # noqa: PLC0415 - after its environment is set
+
+    for gap in GAPS:
+        importlib.import_module(gap).install()
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
