@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +14,12 @@ from pyspark.sql import SparkSession
 from tidegate_spark import receipts
 from tidegate_spark.changes import Changes, read_changes
 from tidegate_spark.commit import Commit, numbered_commit
-from tidegate_spark.errors import JobError
+from tidegate_spark.errors import JobError, TableRefused
 from tidegate_spark.logs import Log
 from tidegate_spark.storage import Storage
 from tidegate_spark.strategies import plan_merge
 from tidegate_spark.table import Target, check_predecessor, open_target
+from tidegate_spark.types import with_canonical_types
 from tidegate_spark.work import BatchOrder, Manifest, Work, parse_manifest
 
 
@@ -46,6 +48,7 @@ def merge_batch(session: SparkSession, storage: Storage, *, order: BatchOrder, w
     part: dict[str, Any]
     try:
         manifest = parse_manifest(storage.read(order.manifest_uri), order)
+        manifest = replace(manifest, contract=with_canonical_types(manifest.contract))
         part = _merge(session, storage, order=order, work=work, manifest=manifest, watch=watch, log=log)
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the receipt
         part = receipts.failed(order, error)
@@ -81,9 +84,9 @@ def _merge(
         target = open_target(session, storage, manifest)
         is_merged = check_predecessor(target, manifest)
     if is_merged:
-        commit = target.commit_of(manifest)
+        commit = _replayed(target, manifest)
         log.info("The batch is in the table already: its receipt is made again", delta_version=commit.version)
-        return receipts.merged(manifest, commit, target.row_count(), replayed=True)
+        return receipts.merged(manifest, commit, replayed=True)
     with watch.phase("read"):
         changes = read_changes(session, storage, manifest, log)
     try:
@@ -91,8 +94,7 @@ def _merge(
             log.warning("Rejected a file", file=rejection.file.source, reason=rejection.reason)
         with watch.phase("merge"):
             commit = _commit(target, changes, order=order, work=work, manifest=manifest, log=log)
-        with watch.phase("settle"):
-            return receipts.merged(manifest, commit, target.row_count(), replayed=False)
+        return receipts.merged(manifest, commit, replayed=False)
     finally:
         changes.release_kept()
 
@@ -108,13 +110,31 @@ def _commit(
 ) -> Commit:
     plan = plan_merge(target, changes, manifest.contract)
     log.info("Merging", plan=plan.sentence)
-    story = receipts.told(manifest, order, work, changes, plan.sentence)
+    story = receipts.told(
+        manifest,
+        changes,
+        order=order,
+        work=work,
+        plan=plan.sentence,
+        table_rows_before=target.rows,
+    )
     plan.prepare()
     with numbered_commit(target.session, manifest.app_id, manifest.batch, story):
         plan.run()
-    if target.last_batch(manifest.app_id) != manifest.batch:
+    commit = target.commit_of(manifest)
+    if commit is None:
         raise JobError(
             f"The merge of batch {manifest.batch} into {target.uri} ended without a commit of its number. "
             "The batch is not merged. Please report this with the step's log."
         )
-    return target.commit_of(manifest)
+    return commit
+
+
+def _replayed(target: Target, manifest: Manifest) -> Commit:
+    commit = target.commit_of(manifest)
+    if commit is None:
+        raise TableRefused(
+            f"{target.uri} says that it has merged batch {manifest.batch}, but its log has no such commit "
+            "(any more), so there is nothing to write a receipt from. Settle this batch by hand."
+        )
+    return commit

@@ -15,7 +15,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from tidegate_spark import reading
-from tidegate_spark.errors import SourceChanged
+from tidegate_spark.errors import BrokenWork, SourceChanged
 from tidegate_spark.logs import Log
 from tidegate_spark.sources import format_of, rows
 from tidegate_spark.storage import Storage
@@ -90,6 +90,7 @@ class _Part:
 def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, log: Log) -> Changes:
     """Read, check and keep the batch's files. Raises SourceChanged, ReadFailed, NotSupported."""
     contract = manifest.contract
+    _check_places(manifest)
     bad_captures = _bad_captures(session, manifest)
     candidates = [file for file in manifest.files if file.index not in bad_captures]
     reader = reading.Reader(session, storage, format_of(contract), contract, log)
@@ -134,7 +135,7 @@ def _aggregates(contract: Contract) -> list[Column]:
 
 
 def _ranged_keys(contract: Contract) -> list[str]:
-    types = {column.name: column.type.lower() for column in contract.file_columns}
+    types = {column.name: column.type for column in contract.file_columns}
     return [key for key in contract.keys if types.get(key) in _RANGE_TYPES]
 
 
@@ -250,7 +251,7 @@ def _placed(
 def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
     """Files whose path gives a value that isn't of its column's type, by index."""
     contract = manifest.contract
-    typed = [c for c in contract.columns if c.name in contract.captures and c.type.lower() != "string"]
+    typed = [c for c in contract.columns if c.name in contract.captures and c.type != "string"]
     if not typed:
         return {}
     values = [(file.index, *(file.captures[column.name] for column in typed)) for file in manifest.files]
@@ -265,6 +266,18 @@ def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
         .collect()
     )
     return {row["index"]: f"its path: {row['problem']}" for row in found}
+
+
+def _check_places(manifest: Manifest) -> None:
+    """Two files of one place would be one file to Spark."""
+    seen: dict[str, SourceFile] = {}
+    for file in manifest.files:
+        if (other := seen.setdefault(reading.normal(file.uri), file)) is not file:
+            raise BrokenWork(
+                f"Files {other.index} and {file.index} of the batch are both read from {file.uri}: one of the two "
+                "versions has to be staged. Start the run again; should it stay so, please report it.",
+                file=file.key,
+            )
 
 
 def _check_unchanged(storage: Storage, files: Iterable[SourceFile]) -> None:
@@ -288,7 +301,7 @@ def _check_unchanged(storage: Storage, files: Iterable[SourceFile]) -> None:
 
 def _key_ranges(manifest: Manifest, parts: list[_Part], by_uri: dict[str, SourceFile]) -> Iterable[KeyRange]:
     contract = manifest.contract
-    types = {column.name: column.type.lower() for column in contract.columns}
+    types = {column.name: column.type for column in contract.columns}
     for key in contract.keys:
         if key in contract.captures and types[key] == "string":
             values = sorted({by_uri[part.uri].captures[key] for part in parts})

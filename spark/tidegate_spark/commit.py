@@ -37,11 +37,13 @@ def numbered_commit(session: SparkSession, app_id: str, batch: int, told: Mappin
 
 @dataclass(frozen=True)
 class Commit:
-    """The commit of a batch, as the table's log has it."""
+    """A commit, as its file in the table's log has it."""
 
     version: int
+    batches: Mapping[str, int]
+    """The numbers that it carries, by app id: one if it is a batch's, none otherwise."""
     told: Mapping[str, Any]
-    """What `numbered_commit` was told."""
+    """What `numbered_commit` was told; empty if somebody else made it."""
     metrics: Mapping[str, int]
 
     @property
@@ -57,18 +59,30 @@ class Commit:
     def deleted(self) -> int:
         return self.metrics.get("numTargetRowsDeleted", 0)
 
+    @property
+    def table_rows(self) -> int | None:
+        """Rows of the table after it; None if the batch didn't know how many there were before."""
+        before = self.told.get("table_rows_before")
+        return None if before is None else int(before) + self.inserted - self.deleted
 
-def parse_commit(version: int, raw: bytes) -> Commit | None:
-    """The commit in a file of `_delta_log`, if it is one of a batch."""
+
+def parse_commit(version: int, raw: bytes) -> Commit:
+    """A file of `_delta_log`: one action a line, of which two kinds say what we want to know."""
+    info: dict[str, Any] = {}
+    batches: dict[str, int] = {}
     for line in raw.splitlines():
         if line.startswith(b'{"commitInfo"'):
             info = json.loads(line)["commitInfo"]
-            try:
-                told = json.loads(info.get("userMetadata") or "{}")["tidegate"]
-            except (ValueError, KeyError, TypeError):
-                return None
-            metrics = {
-                name: int(value) for name, value in (info.get("operationMetrics") or {}).items() if str(value).isdigit()
-            }
-            return Commit(version, told, metrics)
-    return None
+        elif line.startswith(b'{"txn"'):
+            transaction = json.loads(line)["txn"]
+            batches[transaction["appId"]] = int(transaction["version"])
+    metrics = {name: int(value) for name, value in (info.get("operationMetrics") or {}).items() if str(value).isdigit()}
+    return Commit(version, batches, _told(info.get("userMetadata")), metrics)
+
+
+def _told(user_metadata: str | None) -> Mapping[str, Any]:
+    try:
+        told = json.loads(user_metadata or "{}")["tidegate"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -20,7 +20,15 @@ _REASONS_KEPT = 20
 _LOST_REASON = "it broke its contract; why was in a receipt that was lost. Send the file again to see it"
 
 
-def told(manifest: Manifest, order: BatchOrder, work: Work, changes: Changes, plan: str) -> dict[str, Any]:
+def told(
+    manifest: Manifest,
+    changes: Changes,
+    *,
+    order: BatchOrder,
+    work: Work,
+    plan: str,
+    table_rows_before: int | None,
+) -> dict[str, Any]:
     """What the commit is told (its userMetadata): enough to write the receipt again from it alone."""
     return {
         "table": manifest.table,
@@ -37,10 +45,12 @@ def told(manifest: Manifest, order: BatchOrder, work: Work, changes: Changes, pl
         "rows_rejected": changes.rows_rejected,
         "bytes": changes.bytes,
         "plan": plan,
+        # With the commit's own counts, the rows after it: nobody has to add up the log's statistics.
+        "table_rows_before": table_rows_before,
     }
 
 
-def merged(manifest: Manifest, commit: Commit, table_rows: int | None, *, replayed: bool) -> dict[str, Any]:
+def merged(manifest: Manifest, commit: Commit, *, replayed: bool) -> dict[str, Any]:
     """The part of a receipt that is about what was merged: the same after a replay, but for `replayed`."""
     info = commit.told
     rows_read = int(info.get("rows_read", 0))
@@ -48,7 +58,7 @@ def merged(manifest: Manifest, commit: Commit, table_rows: int | None, *, replay
         "outcome": "merged",
         "manifest_sha256": manifest.sha256,
         "delta_version": commit.version,
-        "table_rows": table_rows,
+        "table_rows": commit.table_rows,
         "rows": {
             "read": rows_read,
             "inserted": commit.inserted,

@@ -28,9 +28,13 @@ _SEARCHED_COMMITS = 1000
 class Target:
     """A table at its location. Made by :func:`open_target`."""
 
-    def __init__(self, session: SparkSession, storage: Storage, uri: str) -> None:
+    def __init__(self, session: SparkSession, storage: Storage, uri: str, *, rows: int | None = None) -> None:
         self.session = session
         self.uri = uri
+        self.rows = rows
+        """How many rows it had when it was opened; None if its log doesn't say."""
+        self.is_new = False
+        """Made just now, so no batch can be in it."""
         self._storage = storage
         jvm: Any = session._jvm
         self._delta_log_class = jvm.org.apache.spark.sql.delta.DeltaLog
@@ -44,52 +48,44 @@ class Target:
         """The table's rows as they are now."""
         return self.session.read.format("delta").load(self.uri)
 
-    def is_empty(self) -> bool:
-        """No file, so no row."""
-        return int(self.snapshot().numOfFiles()) == 0
-
     def snapshot(self) -> Any:
-        """Delta's newest snapshot, an object of the JVM."""
+        """Delta's newest snapshot, an object of the JVM. What is asked of it may take a job."""
         return self._delta_log_class.forTableWithSnapshot(self.session._jsparkSession, self.uri)._2()
+
+    def commit(self, version: int) -> Commit | None:
+        """A commit of the table's log, read from its file; None if the file was cleaned up."""
+        try:
+            return parse_commit(version, self._storage.read(f"{self.uri}/_delta_log/{version:020d}.json"))
+        except FileNotFoundError:
+            return None
 
     def last_batch(self, app_id: str) -> int | None:
         """The number of the last batch that is in the table; None before the first."""
-        found = self.snapshot().transactions().get(app_id)
+        snapshot = self.snapshot()
+        newest = self.commit(int(snapshot.version()))
+        if newest is not None and app_id in newest.batches:
+            return newest.batches[app_id]
+        # Somebody made a commit since, OPTIMIZE perhaps: Delta knows, after a job or two.
+        found = snapshot.transactions().get(app_id)
         return int(found.get()) if found.isDefined() else None
 
-    def row_count(self) -> int | None:
-        """Rows by the log's statistics; None if some file has none. Reads no data."""
-        files = DataFrame(self.snapshot().allFiles().toDF(), self.session)
-        present = sf.get_json_object("stats", "$.numRecords").cast("bigint")
-        removed = sf.coalesce(sf.col("deletionVector.cardinality"), sf.lit(0))
-        counted = files.agg(
-            sf.coalesce(sf.sum(present - removed), sf.lit(0)).alias("rows"),
-            sf.count_if(present.isNull()).alias("unknown"),
-        ).first()
-        return None if counted is None or counted["unknown"] else int(counted["rows"])
-
-    def commit_of(self, manifest: Manifest) -> Commit:
-        """The commit that merged this batch. Raises ForeignCommit, TableRefused."""
+    def commit_of(self, manifest: Manifest) -> Commit | None:
+        """The commit of this batch's number; None if it isn't among the newest. Raises ForeignCommit."""
         newest = int(self.snapshot().version())
         for version in range(newest, max(-1, newest - _SEARCHED_COMMITS), -1):
-            try:
-                raw = self._storage.read(f"{self.uri}/_delta_log/{version:020d}.json")
-            except FileNotFoundError:
+            commit = self.commit(version)
+            if commit is None:
                 break
-            commit = parse_commit(version, raw)
-            if commit is None or commit.told.get("batch") != manifest.batch:
+            if commit.batches.get(manifest.app_id) != manifest.batch:
                 continue
             if commit.told.get("manifest_sha256") != manifest.sha256:
                 raise ForeignCommit(
-                    f"{self.uri} holds batch {manifest.batch} already (version {version}), but from "
-                    f"manifest {commit.told.get('manifest_sha256')}, not {manifest.sha256}. Two ledgers "
-                    "write this table, or one was restored. Nothing was written; see which is right first."
+                    f"{self.uri} holds batch {manifest.batch} already (version {version}), but from manifest "
+                    f"{commit.told.get('manifest_sha256')}, not {manifest.sha256}. Two ledgers write this "
+                    "table, or one was restored. Nothing was written; see which is right first."
                 )
             return commit
-        raise TableRefused(
-            f"{self.uri} says that it has merged batch {manifest.batch}, but its log has no such commit "
-            "(any more). Settle this batch by hand."
-        )
+        return None
 
 
 def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> Target:
@@ -97,8 +93,10 @@ def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> 
     target = Target(session, storage, path_of(storage, manifest.target))
     if DeltaTable.isDeltaTable(session, target.uri):
         _check_ours(target, manifest.contract)
+        target.rows = _row_count(target)
     else:
         _create(target, storage, manifest.contract)
+        target.rows, target.is_new = 0, True
     return target
 
 
@@ -109,7 +107,7 @@ def path_of(storage: Storage, uri: str) -> str:
 
 def check_predecessor(target: Target, manifest: Manifest) -> bool:
     """True if the batch is in the table already, False if it may be merged now. Raises WrongPredecessor."""
-    last = target.last_batch(manifest.app_id)
+    last = None if target.is_new else target.last_batch(manifest.app_id)
     if last == manifest.batch:
         return True
     if last != manifest.predecessor:
@@ -119,6 +117,22 @@ def check_predecessor(target: Target, manifest: Manifest) -> bool:
             "rewound or written by another ledger, settle that first: batches go in one after another."
         )
     return False
+
+
+def _row_count(target: Target) -> int | None:
+    """By the newest commit, if a batch made it, or else by the log's statistics. Reads no data."""
+    snapshot = target.snapshot()
+    newest = target.commit(int(snapshot.version()))
+    if newest is not None and newest.table_rows is not None:
+        return newest.table_rows
+    files = DataFrame(snapshot.allFiles().toDF(), target.session)
+    present = sf.get_json_object("stats", "$.numRecords").cast("bigint")
+    removed = sf.coalesce(sf.col("deletionVector.cardinality"), sf.lit(0))
+    counted = files.agg(
+        sf.coalesce(sf.sum(present - removed), sf.lit(0)).alias("rows"),
+        sf.count_if(present.isNull()).alias("unknown"),
+    ).first()
+    return None if counted is None or counted["unknown"] else int(counted["rows"])
 
 
 def _named(batch: int | None) -> str:

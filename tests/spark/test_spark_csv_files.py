@@ -44,6 +44,7 @@ def test_files_that_break_their_contract_are_rejected_and_the_others_merge(lake:
         "cut.csv.gz": (lake.gzipped(many)[:-3000], "can't be read to its end"),
         "not_gzip.csv.gz": (good, "can't be decompressed"),
         "nothing.csv": ("\n\n", "not even a header"),
+        "commas_first.csv": (",,\nid,name,amount\n1,ann,1\n", "missing from the header"),
         "picture.csv": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40, "encoding"),
         "other.csv.zst": (b"\x28\xb5\x2f\xfd", "this compression can't be read"),
     }
@@ -129,6 +130,26 @@ def test_values_get_the_contracts_types_and_the_paths_captures(lake: Any) -> Non
     ]
 
 
+def test_a_value_is_rejected_rather_than_cut(lake: Any) -> None:
+    # GIVEN types in other spellings, and values that would lose something
+    lake.contract("exact", {"id": "INTEGER", "price": "DECIMAL(10, 2)", "day": "date", "big": "long"})
+    good = "id,price,day,big\n1,1.50,2026-01-02 00:00:00,9007199254740993\n2,2.5000,2026-01-02,-1.0\n"
+    bad = {
+        "price.csv": ("id,price,day,big\n1,1.505,,\n", "row 1: column price: '1.505' is not a valid decimal(10,2)"),
+        "large.csv": ("id,price,day,big\n1,123456789.00,,\n", "column price: '123456789.00'"),
+        "day.csv": ("id,price,day,big\n1,,2026-01-02 10:00:00,\n", "column day: '2026-01-02 10:00:00' is not"),
+        "big.csv": ("id,price,day,big\n1,,,9223372036854775808\n", "column big: '9223372036854775808' is not"),
+    }
+    files = [lake.land(good, "good.csv"), *(lake.land(text, name) for name, (text, _) in bad.items())]
+    # WHEN
+    _, [receipt] = lake.run(lake.batch("exact", 1, files))
+    # THEN
+    reasons = lake.reasons(receipt)
+    assert {name: why for name, (_, why) in bad.items() if why not in reasons.get(name, "")} == {}, reasons
+    day = dt.date(2026, 1, 2)
+    assert lake.rows("exact") == [(1, Decimal("1.50"), day, 9007199254740993), (2, Decimal("2.50"), day, -1)]
+
+
 def test_files_without_a_header_are_read_by_position(lake: Any) -> None:
     # GIVEN
     lake.contract("bare", COLUMNS, options={"header": False, "encoding": "ISO-8859-1"})
@@ -150,6 +171,22 @@ def test_a_row_knows_its_number_in_a_file_that_is_read_in_parts(lake: Any) -> No
     # THEN each row's position is its number in the file
     assert receipt["rows"]["inserted"] == 90_000
     assert lake.read("long").where("_tidegate.position != id").count() == 0
+
+
+def test_the_culprits_among_many_are_found(lake: Any) -> None:
+    # GIVEN files that break in their middle, where Spark doesn't say which file it was
+    lake.contract("many", {"id": "int"})
+    text = "id\n" + "".join(f"{number}\n" for number in range(40_000))
+    names = [f"f{number:02d}.csv.gz" for number in range(24)]
+    cut = {"f03.csv.gz", "f04.csv.gz", "f20.csv.gz"}
+    whole = lake.gzipped(text)
+    files = [lake.land(whole[:-20_000] if name in cut else whole, name) for name in names]
+    # WHEN
+    code, [receipt] = lake.run(lake.batch("many", 1, files))
+    # THEN they alone are rejected
+    assert code == 0
+    assert set(lake.reasons(receipt)) == cut
+    assert receipt["rows"]["read"] == 21 * 40_000
 
 
 def test_a_thousand_small_files_are_one_job(lake: Any) -> None:

@@ -131,6 +131,35 @@ def test_the_commit_tells_its_story(sales: Any) -> None:
     assert told["rejected"] == []
 
 
+def test_commits_of_others_dont_confuse_the_count(sales: Any) -> None:
+    # GIVEN batches 1 and 2, and somebody who rewrites the table's files after each
+    from delta.tables import DeltaTable
+
+    numbers = []
+    for number in (1, 2, 3):
+        batch = sales.batch("sales", number, [sales.land(f"id,name\n{number},x\n")])
+        code, [receipt] = sales.run(batch)
+        assert code == 0, receipt["error"]
+        numbers.append((receipt["delta_version"], receipt["table_rows"]))
+        DeltaTable.forPath(sales.spark, sales.target("sales")).delete(f"id = {number - 1}")
+        # WHEN the batch is done again after that
+        code, [again] = sales.run(batch)
+        # THEN its commit is found behind the other
+        assert (code, again["delta_version"], again["replayed"]) == (0, receipt["delta_version"], True)
+    # AND the table's rows are those that are there
+    assert numbers == [(1, 1), (2, 2), (4, 2)]
+
+
+def test_two_files_of_one_place_are_refused(sales: Any) -> None:
+    # GIVEN two versions of an object, both to be read where only one can be
+    file = sales.land("id,name\n1,ann\n")
+    # WHEN
+    _, [receipt] = sales.run(sales.batch("sales", 1, [file, {**file, "sequencer": "9" * 40}]))
+    # THEN
+    assert receipt["error"]["type"] == "BrokenWork"
+    assert "both read from" in receipt["error"]["message"]
+
+
 def test_settings_of_a_transaction_dont_outlive_it(sales: Any) -> None:
     # GIVEN a session
     from tidegate_spark.commit import numbered_commit

@@ -31,6 +31,7 @@ def test_lines_that_break_the_contract_reject_their_file(lake: Any) -> None:
             '{"id": 1, "price": "much"}\n',
             "row 1: column price: 'much' is not a valid decimal",
         ),
+        "cut_price.json": ('{"id": 1, "price": 0.12345678901}\n', "column price: '0.12345678901' is not a valid"),
         "nested.json": ('{"id": 1, "place": {"lat": "north"}}\n', "row 1: "),
         "unknown.json": ('{"id": 1, "colour": "red"}\n', "row 1: column colour is not in the contract"),
         "null_key.json": ('{"at": null}\n', "row 1: key column id is null"),

@@ -19,9 +19,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StringType, StructField, StructType
 
-from tidegate_spark.errors import BrokenFile
+from tidegate_spark.errors import BrokenFile, NotSupported
 from tidegate_spark.sources import rows
 from tidegate_spark.storage import Storage
+from tidegate_spark.types import is_nested
 from tidegate_spark.work import Contract, SourceFile
 
 _HEAD_BYTES = 64 * 1024
@@ -45,6 +46,9 @@ class CsvFiles:
 
     def read(self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract) -> DataFrame:
         names = cast(tuple[str, ...], layout)
+        nested = [column.name for column in contract.file_columns if is_nested(column.type)]
+        if nested:
+            raise NotSupported(f"Columns {', '.join(nested)} are nested, and a CSV file has no nested values.")
         encoding = str(contract.options.get("encoding") or "UTF-8")
         schema = StructType([StructField(name, StringType()) for name in (*names, rows.CORRUPT)])
         frame = session.read.schema(schema).options(**_spark_options(contract, encoding)).csv(list(uris))
@@ -142,7 +146,8 @@ def _first_record(text: str, contract: Contract, *, is_all: bool) -> tuple[str, 
         escapechar=None if escape == quote else escape,
     )
     try:
-        record = next((record for record in records if any(field.strip() for field in record)), None)
+        # Spark passes over empty lines before the header, too, but over nothing else.
+        record = next((record for record in records if record), None)
         if record is None:
             return None
         # The last record of a part of a file may be half a record.

@@ -6,11 +6,12 @@ from collections.abc import Hashable, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
-from pyspark.sql.types import DecimalType, StringType, StructField, StructType, _parse_datatype_string
+from pyspark.sql.types import DataType, StringType, StructField, StructType, _parse_datatype_string
 
 from tidegate_spark.errors import BrokenFile
 from tidegate_spark.sources import rows
 from tidegate_spark.storage import Storage
+from tidegate_spark.types import is_nested
 from tidegate_spark.work import Column as ContractColumn
 from tidegate_spark.work import Contract, SourceFile
 
@@ -57,27 +58,28 @@ class JsonFiles:
         return rows.checked(flat, contract, cells, _line_problems(contract), blank=sf.trim(sf.col(_LINE)) == sf.lit(""))
 
 
-def _type_in_json(column: ContractColumn) -> StringType | DecimalType | StructType:
+def _type_in_json(column: ContractColumn) -> DataType:
     """Plain values are read as text, so that they are cast as CSV's are.
 
     Decimals are not: as text they would pass through a double. Nested values are parsed as what they are.
     """
-    data_type = _parse_datatype_string(column.type)
-    is_plain = not isinstance(data_type, DecimalType) and not _is_nested(column.type)
-    return StringType() if is_plain else data_type  # type: ignore[return-value]
-
-
-def _is_nested(type_name: str) -> bool:
-    return type_name.strip().lower().startswith(("struct", "array", "map"))
+    if is_nested(column.type):
+        return _parse_datatype_string(column.type)
+    wide = rows.widest_decimal(column.type)
+    return _parse_datatype_string(wide) if wide else StringType()
 
 
 def _cell(column: ContractColumn) -> rows.Cell:
-    type_name = column.type.strip().lower()
-    if not _is_nested(type_name) and not type_name.startswith(("decimal", "dec(", "numeric")):
-        return rows.from_text(column.name, type_name)
-    value = sf.col(rows.quoted(column.name))
-    raw = sf.get_json_object(sf.col(_LINE), f"$['{column.name}']")
-    return rows.Cell(value, rows.cast_problem(column.name, column.type, raw, is_bad=value.isNull() & raw.isNotNull()))
+    wide = rows.widest_decimal(column.type)
+    if not wide and not is_nested(column.type):
+        return rows.from_text(column.name, column.type)
+    parsed = sf.col(rows.quoted(column.name))
+    written = sf.get_json_object(sf.col(_LINE), f"$['{column.name}']")
+    value = rows.try_cast(rows.quoted(column.name), column.type) if wide else parsed
+    is_bad = value.isNull() & written.isNotNull()
+    if wide:
+        is_bad = is_bad | ~value.eqNullSafe(parsed)
+    return rows.Cell(value, rows.cast_problem(column.name, column.type, written, is_bad=is_bad))
 
 
 def _line_problems(contract: Contract) -> list[Column]:

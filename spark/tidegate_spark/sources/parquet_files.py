@@ -10,11 +10,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
-from pyspark.sql.types import ArrayType, BinaryType, MapType, StringType, StructType, _parse_datatype_string
+from pyspark.sql.types import BinaryType, StringType, StructType, _parse_datatype_string
 
 from tidegate_spark.errors import BrokenFile, is_broken_content, is_gone
 from tidegate_spark.sources import rows
 from tidegate_spark.storage import Storage
+from tidegate_spark.types import is_nested
 from tidegate_spark.work import Column as ContractColumn
 from tidegate_spark.work import Contract, SourceFile
 
@@ -71,7 +72,7 @@ def _cell(session: SparkSession, column: ContractColumn, schema: StructType) -> 
     raw = sf.col(rows.quoted(column.name))
     if found.simpleString() == wanted.simpleString():
         return rows.Cell(raw, sf.lit(None).cast("string"))
-    if isinstance(found, StringType) and not isinstance(wanted, ArrayType | MapType | StructType):
+    if isinstance(found, StringType) and not is_nested(column.type):
         return rows.from_text(column.name, column.type)
     try:
         session.sql(f"SELECT try_cast(CAST(NULL AS {found.simpleString()}) AS {column.type})")
@@ -82,10 +83,15 @@ def _cell(session: SparkSession, column: ContractColumn, schema: StructType) -> 
         ) from None
     value = rows.try_cast(rows.quoted(column.name), column.type)
     is_bad = raw.isNotNull() & value.isNull()
-    if not isinstance(wanted, StringType | BinaryType | ArrayType | MapType | StructType) and {
-        found.simpleString(),
-        wanted.simpleString(),
-    } != {"float", "double"}:
+    if (
+        not is_nested(column.type)
+        and not isinstance(wanted, StringType | BinaryType)
+        and {
+            found.simpleString(),
+            wanted.simpleString(),
+        }
+        != {"float", "double"}
+    ):
         # 1.5 is no int and a time is no date: what doesn't come back the same has lost something.
         back = f"try_cast(try_cast({rows.quoted(column.name)} AS {column.type}) AS {found.simpleString()})"
         is_bad = is_bad | ~raw.eqNullSafe(sf.expr(back))

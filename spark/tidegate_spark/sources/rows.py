@@ -5,6 +5,7 @@ A value that doesn't fit its type is never lost and never an exception: the row 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ REPLACEMENT = "\ufffd"
 
 _INTEGERS = frozenset({"tinyint", "smallint", "int", "bigint"})
 _SHOWN_CHARACTERS = 40
+_DATE_CHARACTERS = len("2026-01-31")
+_MOST_DIGITS = 38
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,33 @@ def quoted(name: str) -> str:
 
 
 def from_text(name: str, type_name: str) -> Cell:
-    """The text column `name` as `type_name`; `12.0` is a whole number, as pandas writes it."""
+    """The text column `name` as `type_name`, if nothing is lost: digits, a time of day.
+
+    `12.0` is a whole number, as pandas writes it, and midnight is a date.
+    """
     raw = sf.col(quoted(name))
     if type_name == "string":
         return Cell(raw, sf.lit(None).cast("string"))
     value = try_cast(quoted(name), type_name)
+    is_less = sf.lit(False)
     if type_name in _INTEGERS:
         without_zeros = f"regexp_replace({quoted(name)}, '[.]0+$', '')"
         value = sf.coalesce(value, try_cast(without_zeros, type_name))
-    return Cell(value, cast_problem(name, type_name, raw, is_bad=raw.isNotNull() & value.isNull()))
+    elif type_name == "date":
+        moment = try_cast(quoted(name), "timestamp")
+        is_less = (sf.length(sf.trim(raw)) > _DATE_CHARACTERS) & ~moment.eqNullSafe(value.cast("timestamp"))
+    elif wide := widest_decimal(type_name):
+        is_less = ~value.eqNullSafe(try_cast(quoted(name), wide))
+    return Cell(value, cast_problem(name, type_name, raw, is_bad=raw.isNotNull() & (value.isNull() | is_less)))
+
+
+def widest_decimal(type_name: str) -> str | None:
+    """The decimal with as many digits before the point and all that is left after it; shows what a cast cuts."""
+    found = re.fullmatch(r"decimal\((\d+),(\d+)\)", type_name)
+    if found is None:
+        return None
+    whole = int(found[1]) - int(found[2])
+    return f"decimal({_MOST_DIGITS},{_MOST_DIGITS - whole})"
 
 
 def try_cast(expression: str, type_name: str) -> Column:

@@ -97,7 +97,7 @@ def _newest_versions(files: Iterable[SourceFile]) -> dict[str, SourceFile]:
 
 def _versions_in(target: Target, sources: Iterable[str]) -> dict[str, str]:
     """The sequencer of each of these files that the table has rows of. Reads two columns, where it has to."""
-    return {} if target.is_empty() else _newest_of(target.frame().select(f"{ORIGIN}.*"), sources)
+    return {} if target.rows == 0 else _newest_of(target.frame().select(f"{ORIGIN}.*"), sources)
 
 
 def _emptied_versions(target: Target, sources: Iterable[str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePl
     is_newer = f"{order_of('change', contract)} > {order_of('target', contract)}"
     newest = newest_of_each_key(changes.rows, contract)
 
-    if target.is_empty():
+    if target.rows == 0:
         return MergePlan(
             "append",
             f"Insert the newest row of each {', '.join(contract.keys)} out of {changes.rows_read} rows of "
