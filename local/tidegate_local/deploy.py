@@ -1,0 +1,90 @@
+"""The real `sam build` and `sam deploy`, against the local cloud."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import boto3
+
+from tidegate_local.preflight import LocalCloudError, find_sam
+from tidegate_local.settings import Settings
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+STACK = "tidegate"
+_LAST_LINES = 15
+
+
+def deploy(here: Settings, parameters: Mapping[str, str] | None = None, checkout: Path = CHECKOUT) -> dict[str, str]:
+    """Build the checkout's template and deploy it; returns the stack's Outputs.
+
+    `parameters` override the template's. Raises LocalCloudError with the last words of what failed.
+    """
+    sam = find_sam(checkout, os.environ.get("TIDEGATE_SAM"))
+    build_dir = here.run_dir / "build"
+    _run(here, [str(sam), "build", "--build-dir", str(build_dir)], checkout)
+    overrides = [f"{name}={value}" for name, value in (parameters or {}).items()]
+    _run(
+        here,
+        [
+            str(sam), "deploy", "--template-file", str(build_dir / "template.yaml"),
+            "--config-file", str(checkout / "samconfig.toml"), "--stack-name", STACK, "--no-confirm-changeset",
+            *(["--parameter-overrides", *overrides] if overrides else []),
+        ],
+        checkout,
+    )  # fmt: skip
+    return outputs(here)
+
+
+def outputs(here: Settings) -> dict[str, str]:
+    """The Outputs of the deployed stack."""
+    client = boto3.client(
+        "cloudformation",
+        endpoint_url=here.endpoint_url,
+        region_name=here.region,
+        aws_access_key_id=here.access_key,
+        aws_secret_access_key=here.secret_key,
+    )
+    stack = client.describe_stacks(StackName=STACK)["Stacks"][0]
+    return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+
+
+def environment_of(here: Settings) -> dict[str, str]:
+    """For tools that talk to the local cloud: nothing of the user's AWS set-up is read, nothing is written to it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_"))}
+    # Where TLS goes through a proxy of the machine, what these name is still needed to fetch packages.
+    kept |= {name: os.environ[name] for name in ("AWS_CA_BUNDLE",) if name in os.environ}
+    return kept | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "AWS_ENDPOINT_URL": here.endpoint_url,
+        "AWS_ACCESS_KEY_ID": here.access_key,
+        "AWS_SECRET_ACCESS_KEY": here.secret_key,
+        "AWS_DEFAULT_REGION": here.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "SAM_CLI_TELEMETRY": "0",
+        "__SAM_CLI_APP_DIR": str(here.run_dir / "sam"),
+        "TMPDIR": str(here.tmp_dir),
+    }
+
+
+def _run(here: Settings, command: list[str], checkout: Path) -> None:
+    done = subprocess.run(
+        command,
+        cwd=checkout,
+        env=environment_of(here),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = f"{done.stdout}\n{done.stderr}"
+    here.logs_dir.mkdir(parents=True, exist_ok=True)
+    log = here.logs_dir / f"sam-{command[1]}.log"
+    log.write_text(said, encoding="utf-8")
+    if done.returncode:
+        last = "\n".join([line for line in said.splitlines() if line.strip()][-_LAST_LINES:])
+        raise LocalCloudError(f"`sam {command[1]}` failed. Its last words:\n{last}")

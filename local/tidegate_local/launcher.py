@@ -1,0 +1,226 @@
+"""Start, stop and look at the local cloud: what `tidegate local` and the tests call."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tidegate_local import jars, java, processes, settings
+from tidegate_local.deploy import CHECKOUT, STACK, deploy, environment_of
+from tidegate_local.preflight import LocalCloudError, check_port, check_room, find_sam
+from tidegate_local.settings import Settings
+
+__all__ = ["LocalCloud", "LocalCloudError", "down", "read", "status", "up"]
+
+_START_LIMIT_S = 60
+_HEALTH = "/_ministack/health"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LocalCloud:
+    """A running local cloud: the fields of local.json."""
+
+    endpoint_url: str
+    region: str
+    landing_bucket: str
+    lake_bucket: str
+    control_bucket: str
+    ledger_table: str
+    state_machine_arn: str
+    pid: int
+    stack_name: str
+    dispatch_function: str
+
+
+def say_to_stderr(line: str) -> None:
+    """The default way of telling progress."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def up(*, detach: bool = False, port: int | None = None, say: Say = say_to_stderr, here: Settings | None = None) -> str:
+    """Start the local cloud, deploy the stack to it and write local.json; returns how to use it.
+
+    Without `detach` it stays until it is interrupted, and then takes everything down again.
+
+    Raises LocalCloudError; whatever it had started is down again then.
+    """
+    here = _settings(here, port)
+    cloud = start(here, say)
+    if detach:
+        return how_to_use(cloud)
+    say(how_to_use(cloud))
+    say("Stop it with ^C.")
+    try:
+        while processes.running(here.pids_dir):
+            time.sleep(1)
+        raise LocalCloudError(f"the local cloud has ended by itself. Its last words:\n{_last_words(here)}")
+    except KeyboardInterrupt:
+        return ""
+    finally:
+        down(here=here)
+
+
+def start(here: Settings, say: Say = say_to_stderr) -> LocalCloud:
+    """Start the server and deploy; leaves both running. Raises LocalCloudError."""
+    running = read(here)
+    if running is not None:
+        raise LocalCloudError(f"a local cloud runs already at {running.endpoint_url}: `tidegate local down` stops it")
+    _clean(here)  # what a cloud that was killed has left
+    check_room(here.state_dir)
+    check_port(here.port)
+    find_sam(CHECKOUT, os.environ.get("TIDEGATE_SAM"))
+    try:
+        java.find_java_home(os.environ)
+        jars.fetch(here.jars_dir, here.cache_dir, say)
+    except (java.JavaNotFound, jars.JarsUnavailable) as error:
+        raise LocalCloudError(str(error)) from error
+    try:
+        say("Starting the local cloud")
+        pid = _start_server(here)
+        say("Deploying the stack: sam build, sam deploy")
+        found = deploy(here)
+    except BaseException:
+        _clean(here)
+        raise
+    cloud = LocalCloud(
+        endpoint_url=here.endpoint_url,
+        region=here.region,
+        landing_bucket=found["LandingBucket"],
+        lake_bucket=found["LakeBucket"],
+        control_bucket=found["ControlBucket"],
+        ledger_table=found["LedgerTable"],
+        state_machine_arn=found["StateMachineArn"],
+        pid=pid,
+        stack_name=STACK,
+        dispatch_function=found["DispatchFunction"],
+    )
+    _write(here, cloud)
+    return cloud
+
+
+def down(*, here: Settings | None = None) -> str:
+    """Stop the local cloud and remove all that it left; jars and caches stay. Says what it did."""
+    here = here or settings.current()
+    ended = _clean(here)
+    return f"The local cloud is down ({ended} processes ended)." if ended else "No local cloud was running."
+
+
+def status(*, here: Settings | None = None) -> str:
+    """Say whether the local cloud runs, and where."""
+    here = here or settings.current()
+    cloud = read(here)
+    if cloud is None:
+        return "No local cloud is running. `tidegate local up` starts one."
+    steps = [each for each in processes.running(here.pids_dir) if each.pid != cloud.pid]
+    return f"The local cloud runs at {cloud.endpoint_url}, process {cloud.pid}, with {len(steps)} steps running."
+
+
+def read(here: Settings) -> LocalCloud | None:
+    """The local cloud that runs with these settings, or None."""
+    try:
+        cloud = LocalCloud(**json.loads(_local_json(here).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    is_there = any(each.pid == cloud.pid for each in processes.running(here.pids_dir))
+    return cloud if is_there else None
+
+
+def how_to_use(cloud: LocalCloud) -> str:
+    """What to do with a local cloud that runs."""
+    return (
+        f"The local cloud runs at {cloud.endpoint_url} (any access key, region {cloud.region}).\n"  # noqa: S608
+        f"Put a file:  aws --endpoint-url {cloud.endpoint_url} s3 cp my.csv s3://{cloud.landing_bucket}/airlines/\n"
+        "Watch it:    tidegate status        Merge now: tidegate dispatch now --wait\n"
+        'Query it:    tidegate query "select * from airlines"'
+    )
+
+
+def _settings(here: Settings | None, port: int | None) -> Settings:
+    here = here or settings.current()
+    return replace(here, port=port) if port is not None else here
+
+
+def _start_server(here: Settings) -> int:
+    for folder in (here.logs_dir, here.tmp_dir, here.pids_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    environment = environment_of(here) | {
+        "TIDEGATE_HOME": str(here.state_dir),
+        "TIDEGATE_CACHE_HOME": str(here.keep_dir),
+        "TIDEGATE_LOCAL_PORT": str(here.port),
+        "TIDEGATE_LOCAL_WAIT_SCALE": str(here.wait_scale),
+        "TIDEGATE_LOCAL_IDLE_FLOOR_S": str(here.idle_floor_s),
+        "TIDEGATE_LOCAL_CORES": str(here.spark_cores),
+        "TIDEGATE_LOCAL_DRIVER_MEMORY": here.spark_driver_memory,
+    }
+    with _server_log(here).open("wb") as log:
+        server = processes.start(
+            here.pids_dir,
+            "server",
+            [sys.executable, "-m", "tidegate_local.server"],
+            cwd=here.run_dir,
+            environment=environment,
+            stdout=log,
+            stderr=log,
+        )
+    limit = time.monotonic() + _START_LIMIT_S
+    while not _is_healthy(here):
+        if server.poll() is not None:
+            raise LocalCloudError(f"the server of the local cloud did not start. Its last words:\n{_last_words(here)}")
+        if time.monotonic() > limit:
+            raise LocalCloudError(f"the server did not answer within {_START_LIMIT_S} s:\n{_last_words(here)}")
+        time.sleep(0.1)
+    return server.pid
+
+
+def _is_healthy(here: Settings) -> bool:
+    try:
+        with urllib.request.urlopen(f"{here.endpoint_url}{_HEALTH}", timeout=2) as answer:  # noqa: S310 - loopback
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _clean(here: Settings) -> int:
+    """End every process of a local cloud, dead or alive, and remove its files. Returns how many were ended."""
+    ended = processes.stop_all(here.pids_dir)
+    for process in ended:
+        # A child of this very process stays a zombie until somebody asks for its end.
+        try:
+            os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:
+            continue
+    _local_json(here).unlink(missing_ok=True)
+    shutil.rmtree(here.run_dir, ignore_errors=True)
+    return len(ended)
+
+
+def _write(here: Settings, cloud: LocalCloud) -> None:
+    draft = _local_json(here).with_suffix(".draft")
+    draft.write_text(json.dumps(cloud.__dict__, indent=2) + "\n", encoding="utf-8")
+    draft.replace(_local_json(here))
+
+
+def _local_json(here: Settings) -> Path:
+    return here.state_dir / "local.json"
+
+
+def _server_log(here: Settings) -> Path:
+    return here.logs_dir / "server.log"
+
+
+def _last_words(here: Settings, lines: int = 12) -> str:
+    try:
+        return "\n".join(_server_log(here).read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(it left no log)"
