@@ -1,0 +1,129 @@
+"""What is DynamoDB's alone: the items, the sparse index, pages and throttling."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from tidegate.adapters.ledger import DynamoLedger
+from tidegate.arrivals import Arrival, pad_sequencer
+from tidegate.errors import Throttled
+from tidegate.ports import Batch, OpenClaim
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+CLAIM = OpenClaim(1, "s3://control/candidates.json")
+BATCH = Batch("flights", 1, None, "s3://m", "0" * 64, 2, 10, NOW, NOW, run_id="r")
+
+
+def arrival(key: str = "flights/a.csv") -> Arrival:
+    return Arrival("landing", key, pad_sequencer("1F"), "Object Created", NOW, 5, "e", "v1", "flights")
+
+
+def scan(dynamodb: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = boto3.resource("dynamodb").Table("ledger").scan()["Items"]
+    return found
+
+
+def test_an_arrivals_item_is_as_the_command_reads_it(dynamodb: Any) -> None:
+    DynamoLedger("ledger").record_arrival(arrival(), NOW)
+    (item,) = scan(dynamodb)
+    assert item.pop("pending_pk") in {f"pending#{shard}" for shard in range(8)}
+    assert item == {
+        "pk": "arrival#landing/flights/a.csv",
+        "sk": "000000000000000000000000000000000000001f",
+        "kind": "arrival",
+        "bucket": "landing",
+        "key": "flights/a.csv",
+        "sequencer": "000000000000000000000000000000000000001f",
+        "event_name": "Object Created",
+        "event_time": "2026-03-01T12:00:00.000Z",
+        "recorded_at": "2026-03-01T12:00:00.000Z",
+        "size_bytes": 5,
+        "etag": "e",
+        "version_id": "v1",
+        "table": "flights",
+        "captures": {},
+        "state": "pending",
+        "pending_sk": "flights#2026-03-01T12:00:00.000Z#flights/a.csv#000000000000000000000000000000000000001f",
+    }
+
+
+def test_a_claimed_arrival_leaves_the_index(dynamodb: Any) -> None:
+    ledger = DynamoLedger("ledger")
+    ledger.record_arrival(arrival(), NOW)
+    ledger.mark_claimed(arrival(), 1, "claimed")
+    assert dynamodb.scan(TableName="ledger", IndexName="pending")["Count"] == 0
+
+
+def test_table_and_batch_items_are_as_the_command_reads_them(dynamodb: Any) -> None:
+    ledger = DynamoLedger("ledger")
+    ledger.take_lease("flights", "r", None)
+    ledger.open_claim("flights", "r", CLAIM)
+    ledger.seal(BATCH, "r", CLAIM)
+    items = {item["sk"]: item for item in scan(dynamodb)}
+    assert items["table"] == {
+        "pk": "table#flights",
+        "sk": "table",
+        "kind": "table",
+        "table": "flights",
+        "fence": 1,
+        "lease": {"run_id": "r", "fence": 1},
+        "next_batch": 2,
+        "unsettled_batch": 1,
+    }
+    assert {"table", "batch", "manifest_uri", "manifest_sha256", "files", "bytes", "state", "sealed_at"} <= set(
+        items["batch#000000000001"]
+    )
+
+
+def test_all_pages_of_the_index_are_read(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = DynamoLedger("ledger")
+    for number in range(30):
+        ledger.record_arrival(arrival(f"flights/{number}.csv"), NOW)
+    query = ledger._client.query
+    monkeypatch.setattr(ledger._client, "query", lambda **request: query(Limit=1, **request))
+    assert len(list(ledger.pending("flights"))) == 30
+
+
+def test_what_a_batch_get_leaves_is_asked_for_again(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = DynamoLedger("ledger")
+    names = [f"t{number}" for number in range(150)]
+    for name in names:
+        ledger.block_table(name, name)
+    batch_get, left = ledger._client.batch_get_item, []
+
+    def half(**request: Any) -> Any:
+        wanted = request["RequestItems"]["ledger"]["Keys"]
+        left.append(len(wanted))
+        answer = batch_get(RequestItems={"ledger": {"Keys": wanted[:40], "ConsistentRead": True}})
+        unprocessed = {"ledger": {"Keys": wanted[40:]}} if wanted[40:] else {}
+        return answer | {"UnprocessedKeys": unprocessed}
+
+    monkeypatch.setattr(ledger._client, "batch_get_item", half)
+    assert {name: table.blocked_reason for name, table in ledger.tables(names).items()} == dict(
+        zip(names, names, strict=True)
+    )
+    assert max(left) <= 100
+
+
+@pytest.mark.parametrize(
+    "code", ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"]
+)
+def test_throttling_has_one_name(dynamodb: Any, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    ledger = DynamoLedger("ledger")
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": "slow down"}}, "call")
+
+    for call in ("get_item", "put_item", "update_item", "query", "batch_get_item"):
+        monkeypatch.setattr(ledger._client, call, refuse)
+    for use in (
+        lambda: ledger.run("r"),
+        lambda: ledger.record_arrival(arrival(), NOW),
+        lambda: ledger.free_lease("flights", "r"),
+        lambda: list(ledger.pending()),
+        lambda: ledger.tables(["flights"]),
+    ):
+        with pytest.raises(Throttled):
+            use()

@@ -1,0 +1,56 @@
+"""Clusters by name on moto, whose EMR knows no fleets but does know names and states."""
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from tidegate.adapters.clusters import EmrClusters
+from tidegate.errors import Throttled
+
+
+def start(name: str) -> str:
+    made: str = boto3.client("emr").run_job_flow(
+        Name=name,
+        ReleaseLabel="emr-7.14.0",
+        Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
+        JobFlowRole="r",
+        ServiceRole="r",
+    )["JobFlowId"]
+    return made
+
+
+def test_a_runs_clusters_are_found_by_their_whole_name(aws: None) -> None:
+    mine = {start("tidegate-r-0-1"), start("tidegate-r-1-1")}
+    for other in ("tidegate-r-1-0-1", "tidegate-rr-0-1", "tidegate-r-0", "other-r-0-1", "tidegate-r-0-1-x"):
+        start(other)
+    assert set(EmrClusters().alive("tidegate", "r")) == mine
+
+
+def test_an_ended_cluster_is_not_alive_and_says_why(aws: None) -> None:
+    clusters, cluster = EmrClusters(), start("tidegate-r-0-1")
+    assert clusters.why_ended(cluster) is None
+    boto3.client("emr").terminate_job_flows(JobFlowIds=[cluster])
+    assert clusters.alive("tidegate", "r") == []
+    assert clusters.why_ended(cluster) is not None
+
+
+def test_throttling_has_one_name(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters = EmrClusters()
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "DescribeCluster")
+
+    monkeypatch.setattr(clusters._client, "describe_cluster", refuse)
+    with pytest.raises(Throttled):
+        clusters.why_ended("j-1")
+
+
+def test_a_cluster_that_emr_has_forgotten_says_nothing(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters = EmrClusters()
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "InvalidRequestException", "Message": ""}}, "DescribeCluster")
+
+    monkeypatch.setattr(clusters._client, "describe_cluster", refuse)
+    assert clusters.why_ended("j-1") is None

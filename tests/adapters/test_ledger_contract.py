@@ -1,0 +1,281 @@
+"""What every ledger does: the one in DynamoDB and the fake that the pure tests use."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tidegate.arrivals import Arrival, pad_sequencer
+from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
+from tidegate.failures import RetryDecision
+from tidegate.ports import Batch, Ledger, OpenClaim
+from tidegate.receipts import Merged, RejectedFile
+from tidegate.runs import Run
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+CLAIM = OpenClaim(1, "s3://control/batches/flights/000000000001/candidates-1.json")
+BATCH = Batch("flights", 1, None, "s3://m", "0" * 64, 2, 10, NOW - timedelta(hours=1), NOW, run_id="r")
+MERGED = Merged("s3://receipt", 8, 7, {"read": 7, "inserted": 7}, (RejectedFile(0, "k", "why"),), {"total": 1.5})
+RUN = Run("r", "running", 0, "arn:1", "because", NOW, tables=("flights", "airlines"))
+
+
+def arrival(key: str = "flights/2013-01/a+b c%é.csv", **fields: Any) -> Arrival:
+    made: dict[str, Any] = {
+        "bucket": "landing",
+        "key": key,
+        "sequencer": pad_sequencer("1f"),
+        "event_name": "Object Created",
+        "event_time": NOW,
+        "size_bytes": 5,
+        "etag": "e",
+        "version_id": "v1",
+        "table": "flights",
+        "captures": {"month": "2013-01"},
+    }
+    return Arrival(**made | fields)
+
+
+def sealed(ledger: Ledger, batch: Batch = BATCH) -> Batch:
+    """A table with one batch sealed and leased to run r."""
+    ledger.take_lease("flights", "r", None)
+    ledger.open_claim("flights", "r", CLAIM)
+    ledger.seal(batch, "r", CLAIM)
+    return batch
+
+
+class TestArrivals:
+    def test_come_back_as_they_were_recorded(self, ledger: Ledger) -> None:
+        assert ledger.record_arrival(arrival(), NOW) is True
+        assert list(ledger.pending("flights")) == [arrival()]
+
+    def test_are_recorded_once(self, ledger: Ledger) -> None:
+        # Design: "A repeated event changes nothing."
+        ledger.record_arrival(arrival(), NOW)
+        ledger.mark_claimed(arrival(), 1, "claimed")
+        assert ledger.record_arrival(arrival(), NOW) is False
+        assert list(ledger.pending()) == []
+
+    def test_each_version_of_a_key_is_one(self, ledger: Ledger) -> None:
+        for sequencer in ("1", "2"):
+            assert ledger.record_arrival(arrival(sequencer=pad_sequencer(sequencer)), NOW) is True
+        assert len(list(ledger.pending())) == 2
+
+    def test_what_is_ignored_is_not_pending(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival(table=None, state="ignored", reason="no contract"), NOW)
+        assert list(ledger.pending()) == []
+
+    def test_pending_ones_are_told_apart_by_table(self, ledger: Ledger) -> None:
+        # GIVEN a table whose name begins with another's
+        for table in ("flights", "flights_late"):
+            for number in range(5):
+                ledger.record_arrival(arrival(f"{table}/{number}.csv", table=table), NOW)
+        assert {each.table for each in ledger.pending("flights")} == {"flights"}
+        assert len(list(ledger.pending())) == 10
+
+    def test_of_an_unversioned_bucket_have_no_version(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival(version_id=None), NOW)
+        assert [each.version_id for each in ledger.pending()] == [None]
+
+
+class TestMarks:
+    def test_take_an_arrival_out_of_the_pending_ones(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival(), NOW)
+        assert ledger.mark_claimed(arrival(), 1, "claimed") is True
+        assert list(ledger.pending()) == []
+
+    def test_may_be_repeated_and_not_taken_over(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival(), NOW)
+        ledger.mark_claimed(arrival(), 1, "claimed")
+        assert ledger.mark_claimed(arrival(), 1, "claimed") is True
+        assert ledger.mark_claimed(arrival(), 2, "claimed") is False
+
+    def test_do_not_bring_back_what_is_quarantined(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival(), NOW)
+        ledger.mark_claimed(arrival(), 1, "claimed")
+        entry = {"bucket": "landing", "key": arrival().key, "sequencer": arrival().sequencer}
+        ledger.quarantine(entry, 1, "row 3")
+        assert ledger.mark_claimed(arrival(), 1, "claimed") is False
+
+    def test_of_another_batch_are_left_alone_by_quarantine(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival(), NOW)
+        ledger.mark_claimed(arrival(), 1, "claimed")
+        entry = {"bucket": "landing", "key": arrival().key, "sequencer": arrival().sequencer}
+        ledger.quarantine(entry, 2, "row 3")
+        assert ledger.mark_claimed(arrival(), 1, "claimed") is True
+
+
+class TestLeases:
+    def test_a_new_table_is_free_and_its_fence_grows(self, ledger: Ledger) -> None:
+        assert ledger.table("flights").lease is None
+        fences = [ledger.take_lease("flights", run, taken_from).fence for run, taken_from in (("a", None), ("b", "a"))]
+        assert fences == [1, 2]
+        lease = ledger.tables(["flights", "airlines"])["flights"].lease
+        assert lease is not None
+        assert (lease.run_id, lease.fence) == ("b", 2)
+
+    def test_are_taken_from_nobody_else_than_was_seen(self, ledger: Ledger) -> None:
+        ledger.take_lease("flights", "a", None)
+        for seen in (None, "c"):
+            with pytest.raises(LeaseHeld):
+                ledger.take_lease("flights", "b", seen)
+
+    def test_are_freed_by_their_owner_alone_and_the_fence_stays(self, ledger: Ledger) -> None:
+        ledger.take_lease("flights", "a", None)
+        ledger.free_lease("flights", "b")
+        assert ledger.table("flights").lease is not None
+        ledger.free_lease("flights", "a")
+        ledger.free_lease("flights", "a")
+        assert ledger.table("flights").lease is None
+        assert ledger.take_lease("flights", "b", None).fence == 2
+
+
+class TestClaims:
+    def test_go_from_open_to_sealed(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        table = ledger.table("flights")
+        assert (table.open_claim, table.unsettled_batch, table.next_batch) == (None, 1, 2)
+        assert ledger.batch("flights", 1) == BATCH
+
+    def test_need_the_lease(self, ledger: Ledger) -> None:
+        with pytest.raises(ClaimMoved):
+            ledger.open_claim("flights", "r", CLAIM)
+        ledger.take_lease("flights", "other", None)
+        with pytest.raises(ClaimMoved):
+            ledger.open_claim("flights", "r", CLAIM)
+
+    def test_are_one_at_a_time(self, ledger: Ledger) -> None:
+        ledger.take_lease("flights", "r", None)
+        ledger.open_claim("flights", "r", CLAIM)
+        with pytest.raises(ClaimMoved):
+            ledger.open_claim("flights", "r", CLAIM)
+        assert ledger.table("flights").open_claim == CLAIM
+
+    def test_wait_for_the_unsettled_batch(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        with pytest.raises(ClaimMoved):
+            ledger.open_claim("flights", "r", OpenClaim(2, "s3://two"))
+
+    def test_of_a_number_that_is_taken_are_refused(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.settle_merged(BATCH, "r", MERGED, NOW)
+        with pytest.raises(ClaimMoved):
+            ledger.open_claim("flights", "r", OpenClaim(1, "s3://again"))
+
+    def test_are_dropped_by_name(self, ledger: Ledger) -> None:
+        ledger.take_lease("flights", "r", None)
+        ledger.open_claim("flights", "r", CLAIM)
+        ledger.drop_claim("flights", OpenClaim(1, "s3://another"))
+        assert ledger.table("flights").open_claim == CLAIM
+        ledger.drop_claim("flights", CLAIM)
+        assert ledger.table("flights").open_claim is None
+        assert ledger.table("flights").next_batch == 1
+
+    def test_are_sealed_once_and_by_the_lease_holder(self, ledger: Ledger) -> None:
+        ledger.take_lease("flights", "r", None)
+        ledger.open_claim("flights", "r", CLAIM)
+        ledger.take_lease("flights", "other", "r")
+        with pytest.raises(ClaimMoved):
+            ledger.seal(BATCH, "r", CLAIM)
+        ledger.seal(replace(BATCH, run_id="other"), "other", CLAIM)
+        with pytest.raises(ClaimMoved):
+            ledger.seal(BATCH, "other", CLAIM)
+
+    def test_that_are_not_there_have_no_batch(self, ledger: Ledger) -> None:
+        with pytest.raises(ClaimMoved):
+            ledger.batch("flights", 1)
+
+
+class TestSettling:
+    RETRY = RetryDecision(NOW + timedelta(minutes=1), 1, 2, None)
+
+    def test_a_merged_batch_moves_its_table_on(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.settle_failed(BATCH, "r-0", "broke", self.RETRY)
+        ledger.settle_merged(BATCH, "r", MERGED, NOW)
+        table, batch = ledger.table("flights"), ledger.batch("flights", 1)
+        assert (table.last_merged_batch, table.unsettled_batch, table.attempts, table.retry_after) == (1, None, 0, None)
+        assert (batch.state, batch.delta_version, batch.rows, batch.error) == (
+            "merged",
+            8,
+            {"read": 7, "inserted": 7},
+            None,
+        )
+
+    def test_is_final(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.settle_merged(BATCH, "r", MERGED, NOW)
+        ledger.settle_merged(BATCH, "later", replace(MERGED, delta_version=99), NOW)
+        ledger.settle_failed(BATCH, "r-1", "broke", self.RETRY)
+        batch, table = ledger.batch("flights", 1), ledger.table("flights")
+        assert (batch.state, batch.delta_version, batch.error) == ("merged", 8, None)
+        assert table.failures == 0
+
+    def test_a_failed_attempt_counts_once(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.settle_failed(BATCH, "r-0", "broke", self.RETRY)
+        ledger.settle_failed(BATCH, "r-0", "broke", replace(self.RETRY, attempts=2, failures=3))
+        table = ledger.table("flights")
+        assert (table.attempts, table.failures, table.retry_after) == (1, 2, NOW + timedelta(minutes=1))
+        assert ledger.batch("flights", 1).error == "broke"
+        ledger.settle_failed(BATCH, "r-1", "broke", replace(self.RETRY, attempts=2, blocked_reason="enough"))
+        assert (ledger.table("flights").attempts, ledger.table("flights").blocked_reason) == (2, "enough")
+
+    def test_success_opens_a_blocked_table(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.block_table("flights", "enough")
+        assert ledger.table("flights").blocked_reason == "enough"
+        ledger.settle_merged(BATCH, "r", MERGED, NOW)
+        assert ledger.table("flights").blocked_reason is None
+
+    def test_a_batch_without_known_row_counts_is_settled_too(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.settle_merged(BATCH, "r", replace(MERGED, table_rows=None, rejected=()), NOW)
+        assert ledger.table("flights").last_merged_batch == 1
+
+
+class TestRuns:
+    def test_begin_plan_and_end(self, ledger: Ledger) -> None:
+        assert ledger.run("r") is None
+        ledger.begin_run(RUN, None)
+        ledger.plan_batches(replace(RUN, batches=(("flights", 1),), cluster_name="tidegate-r-0-1"))
+        run = ledger.run("r")
+        assert run == replace(RUN, batches=(("flights", 1),), cluster_name="tidegate-r-0-1")
+        summary = {"message": "done", "merged": [{"table": "flights", "delta_version": 8, "seconds": 1.5}]}
+        ledger.end_run("r", "succeeded", summary, None, NOW + timedelta(minutes=5))
+        ended = ledger.run("r")
+        assert ended is not None
+        assert (ended.state, ended.ended_at, ended.error) == ("succeeded", NOW + timedelta(minutes=5), None)
+        assert ended.summary == summary
+        merged = (ended.summary or {})["merged"][0]
+        assert (type(merged["delta_version"]), type(merged["seconds"])) == (int, float)
+
+    def test_begun_again_keep_their_batches_and_their_first_start(self, ledger: Ledger) -> None:
+        ledger.begin_run(RUN, None)
+        ledger.plan_batches(replace(RUN, batches=(("flights", 1),)))
+        ledger.end_run("r", "failed", {}, "broke", NOW)
+        again = replace(RUN, pass_=1, attempt=1, started_at=NOW + timedelta(hours=1))
+        ledger.begin_run(again, ledger.run("r"))
+        run = ledger.run("r")
+        assert run is not None
+        assert (run.state, run.pass_, run.attempt, run.started_at) == ("running", 1, 1, NOW)
+        assert (run.batches, run.error, run.ended_at) == ((("flights", 1),), None, None)
+
+    @pytest.mark.parametrize("change", [{"execution_arn": "arn:2"}, {"pass_": 1}, {"state": "failed"}])
+    def test_that_have_changed_since_they_were_seen_are_not_begun(self, ledger: Ledger, change: dict[str, Any]) -> None:
+        ledger.begin_run(RUN, None)
+        with pytest.raises(RunIsLive):
+            ledger.begin_run(RUN, None)
+        with pytest.raises(RunIsLive):
+            ledger.begin_run(RUN, replace(RUN, **change))
+        ledger.begin_run(RUN, RUN)
+
+    @pytest.mark.parametrize("change", [{"execution_arn": "arn:2"}, {"pass_": 1}])
+    def test_that_were_taken_over_are_not_planned(self, ledger: Ledger, change: dict[str, Any]) -> None:
+        ledger.begin_run(RUN, None)
+        with pytest.raises(StalePass):
+            ledger.plan_batches(replace(RUN, **change))
+
+    def test_passes_are_admitted_by_execution(self, ledger: Ledger) -> None:
+        assert ledger.admitted_pass("arn:1") == 0
+        ledger.admit_pass("arn:1", 2, NOW)
+        assert (ledger.admitted_pass("arn:1"), ledger.admitted_pass("arn:2")) == (2, 0)

@@ -1,0 +1,100 @@
+"""What every object store does: S3 and the fake that the pure tests use."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tidegate.adapters.objects import S3Objects, split_uri
+from tidegate.errors import SourceGone, Throttled
+from tidegate.ports import Objects
+
+Both = tuple[Objects, Any]
+ODD = "flights/2013-01/a+b c%20é[1]{x}.csv"
+
+
+def test_what_is_written_is_read(objects_and_landing: Both) -> None:
+    objects, _ = objects_and_landing
+    assert objects.read("s3://control/a/b.json") is None
+    objects.write("s3://control/a/b.json", b"1")
+    objects.write("s3://control/a/b.json", b"2")
+    assert objects.read("s3://control/a/b.json") == b"2"
+
+
+def test_what_is_created_is_never_rewritten(objects_and_landing: Both) -> None:
+    # Design: "One an attempt, never rewritten".
+    objects, _ = objects_and_landing
+    assert objects.create("s3://control/a", b"first") is True
+    assert objects.create("s3://control/a", b"second") is False
+    assert objects.read("s3://control/a") == b"first"
+
+
+def test_names_are_those_below_a_prefix_in_order(objects_and_landing: Both) -> None:
+    objects, _ = objects_and_landing
+    for name in ("receipts/t/2", "receipts/t/1", "receipts/u/1"):
+        objects.write(f"s3://control/{name}", b"")
+    assert objects.names("s3://control/receipts/t/") == ["s3://control/receipts/t/1", "s3://control/receipts/t/2"]
+    assert objects.names("s3://control/none/") == []
+
+
+def test_the_current_version_is_the_last_that_landed(objects_and_landing: Both) -> None:
+    objects, landing = objects_and_landing
+    landing.land("landing", ODD, b"old")
+    newest = landing.land("landing", ODD, b"new")
+    assert objects.current("landing", ODD) == newest
+    assert objects.current("landing", "none") == (None, None)
+
+
+def test_any_version_of_any_key_can_be_copied(objects_and_landing: Both) -> None:
+    objects, landing = objects_and_landing
+    version, _ = landing.land("landing", ODD, b"old")
+    landing.land("landing", ODD, b"new")
+    objects.copy_version("landing", ODD, version, "s3://control/staging/000000.csv")
+    assert objects.read("s3://control/staging/000000.csv") == b"old"
+    objects.copy_version("landing", ODD, None, "s3://control/staging/000000.csv")
+    assert objects.read("s3://control/staging/000000.csv") == b"new"
+
+
+def test_a_version_that_is_gone_has_a_name(objects_and_landing: Both) -> None:
+    objects, landing = objects_and_landing
+    version, _ = landing.land("landing", "a.csv", b"old")
+    landing.land("landing", "a.csv", b"new")
+    landing.forget("landing", "a.csv", version)
+    with pytest.raises(SourceGone, match=r"a\.csv"):
+        objects.copy_version("landing", "a.csv", version, "s3://control/x")
+    with pytest.raises(SourceGone):
+        objects.copy_version("landing", "none.csv", None, "s3://control/x")
+
+
+def test_throttling_has_one_name(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = S3Objects()
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "PutObject")
+
+    for call in ("get_object", "put_object", "head_object"):
+        monkeypatch.setattr(objects._client, call, refuse)
+    for use in (
+        lambda: objects.read("s3://b/k"),
+        lambda: objects.write("s3://b/k", b""),
+        lambda: objects.create("s3://b/k", b""),
+        lambda: objects.current("b", "k"),
+    ):
+        with pytest.raises(Throttled, match="throttled by AWS"):
+            use()
+
+
+def test_a_refusal_is_not_taken_for_an_absence(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = S3Objects()
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": ""}}, "GetObject")
+
+    monkeypatch.setattr(objects._client, "get_object", refuse)
+    with pytest.raises(ClientError):
+        objects.read("s3://b/k")
+
+
+@pytest.mark.parametrize("uri", ["b/k", "http://b/k", "s3://b", "s3:///k", ""])
+def test_only_s3_uris_are_addresses(uri: str) -> None:
+    with pytest.raises(ValueError, match="is no s3://bucket/key URI"):
+        split_uri(uri)
