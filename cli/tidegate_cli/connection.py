@@ -49,7 +49,10 @@ def state_file(environment: Mapping[str, str] = os.environ) -> Path:
     """`.tidegate/local.json`, where a local cloud that runs says what it is."""
     from tidegate_local import settings  # noqa: PLC0415 - only commands that connect need it
 
-    return settings.read(environment).state_dir / "local.json"
+    try:
+        return settings.read(environment).state_dir / "local.json"
+    except settings.InvalidSetting as error:
+        raise CliError(str(error), ExitCode.USAGE) from None
 
 
 def find(stack: str | None, region: str | None, profile: str | None, *, file: Path | None = None) -> Connection:

@@ -23,19 +23,20 @@ class FakeLauncher(ModuleType):
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refusal: str | None = None
 
-    def up(self, **options: Any) -> None:
-        self._note("up", options)
+    def up(self, **options: Any) -> str:
+        return self._note("up", options)
 
-    def down(self) -> None:
-        self._note("down", {})
+    def down(self) -> str:
+        return self._note("down", {})
 
-    def status(self) -> None:
-        self._note("status", {})
+    def status(self) -> str:
+        return self._note("status", {})
 
-    def _note(self, verb: str, options: dict[str, Any]) -> None:
+    def _note(self, verb: str, options: dict[str, Any]) -> str:
         self.asked.append((verb, options))
         if self.refusal:
             raise self.LocalCloudError(self.refusal)
+        return f"{verb} is done"
 
 
 @pytest.fixture
@@ -55,8 +56,11 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
         (["status"], ("status", {})),
     ],
 )
-def test_each_verb_is_handed_over(words: list[str], asked: tuple[str, Any], launcher: FakeLauncher) -> None:
+def test_each_verb_is_handed_over(
+    words: list[str], asked: tuple[str, Any], launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["local", *words]) == ExitCode.OK
+    assert capsys.readouterr().out == f"{words[0]} is done\n"
     assert launcher.asked == [asked]
 
 

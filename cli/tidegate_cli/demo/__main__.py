@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -15,7 +16,7 @@ from tidegate_local import launcher, settings
 
 from tidegate_cli import wording
 from tidegate_cli.adapters.lake import Lake
-from tidegate_cli.connection import Connection, read_local, state_file
+from tidegate_cli.connection import read_local
 from tidegate_cli.demo import plan, source, verdict
 from tidegate_cli.demo.carry_out import Demo
 from tidegate_cli.exit_codes import ExitCode
@@ -44,25 +45,28 @@ def main() -> int:
 
 def _play(console: Console) -> bool:
     """The whole play. The local cloud goes down however it ends."""
-    if state_file().exists():
-        raise CliError("A local cloud runs already, and the demo begins with an empty one: tidegate local down")
+    here = _own_place()
     console.print("Reading the flights that left New York in 2013, and working out what must come of them ...")
     data = source.load()
     waves = plan.waves(data)
     wanted = plan.expected(waves)
+    launcher.down(here=here)  # what a demo that was killed has left
     try:
-        console.print("Starting the local cloud: sam build and sam deploy of the very template that AWS gets ...")
-        launcher.up(detach=True, port=_free_port())
-        demo = Demo(_connection(), console)
+        console.print("Starting a local cloud, and deploying the very template that an AWS account gets ...")
+        launcher.up(detach=True, here=here, say=lambda line: console.print(f"  {line}", markup=False))
+        connection = read_local(here.state_dir / "local.json")
+        if connection is None:
+            raise CliError(f"The local cloud is up, but has left no {here.state_dir / 'local.json'}.")
+        demo = Demo(connection, console)
         for number, wave in enumerate(waves, start=1):
             demo.play(wave, number, len(waves))
-        return _end(demo, wanted)
+        return _end(demo, Lake.of(connection), wanted)
     finally:
-        launcher.down()
+        launcher.down(here=here)
+        shutil.rmtree(here.state_dir, ignore_errors=True)
 
 
-def _end(demo: Demo, wanted: dict[str, Any]) -> bool:
-    lake = Lake.of(_connection())
+def _end(demo: Demo, lake: Lake, wanted: dict[str, Any]) -> bool:
     demo.show_tables()
     demo.show_history(sorted(wanted))
     demo.show_story(demo.runs[-1])
@@ -74,16 +78,14 @@ def _end(demo: Demo, wanted: dict[str, Any]) -> bool:
     return all(each.agrees for each in verdicts) and not problems
 
 
-def _connection() -> Connection:
-    connection = read_local(state_file())
-    if connection is None:
-        raise CliError(f"The local cloud is up, but {state_file()} is not there.")
-    return connection
+def _own_place() -> settings.Settings:
+    """A folder and a port of the demo's own, so that a local cloud that runs is left alone."""
+    usual = settings.current()
+    return replace(usual, state_dir=usual.state_dir / "demo", port=_free_port(usual.port))
 
 
-def _free_port() -> int:
+def _free_port(usual: int) -> int:
     """The usual port, or any that is free if it is taken."""
-    usual = settings.read(os.environ).port
     for port in (usual, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

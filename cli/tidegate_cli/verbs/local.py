@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from types import ModuleType
+from typing import Annotated
 
 import typer
 
@@ -23,28 +24,27 @@ def up(
     ] = None,
 ) -> None:
     """Start the local cloud and deploy the stack to it."""
-    _launch("up", detach=detach, port=port)
+    _launch(lambda launcher: launcher.up(detach=detach, port=port))
 
 
 @app.command()
 def down() -> None:
     """Stop the local cloud and remove what it left."""
-    _launch("down")
+    _launch(lambda launcher: launcher.down())
 
 
 @app.command()
 def status() -> None:
     """Say whether the local cloud runs, and where."""
-    _launch("status")
+    _launch(lambda launcher: launcher.status())
 
 
-def _launch(verb: str, **options: Any) -> None:
-    from tidegate_local import launcher
+def _launch(action: Callable[[ModuleType], str]) -> None:
+    from tidegate_local import launcher, settings
 
-    action: Callable[..., Any] = getattr(launcher, verb)
     try:
-        answer = action(**options)
-    except launcher.LocalCloudError as error:
+        told = action(launcher)
+    except (launcher.LocalCloudError, settings.InvalidSetting) as error:
         raise CliError(str(error)) from None
-    if isinstance(answer, str):
-        say(answer)
+    if told:
+        say(told)
