@@ -30,12 +30,17 @@ class News:
     _told_states: int = 0
     _told: set[str] = field(default_factory=set)
 
-    def of(self, execution: Execution, cluster: Cluster | None) -> Iterator[Line]:
-        """The news since the last call."""
+    def of(self, execution: Execution, cluster: Cluster | None) -> list[Line]:
+        """The news since the last call, in the order in which they happened."""
+        return sorted([*self._of_states(execution), *self._of_cluster(cluster)], key=lambda line: line.at)
+
+    def _of_states(self, execution: Execution) -> Iterator[Line]:
         for visit in execution.visits[self._told_states :]:
             if not visit.name.endswith("?"):  # a Choice takes no time and decides what the next state shows
                 yield Line(visit.entered_at, visit.name)
         self._told_states = len(execution.visits)
+
+    def _of_cluster(self, cluster: Cluster | None) -> Iterator[Line]:
         if cluster is None:
             return
         yield from self._once(cluster.created_at, f"  cluster {cluster.cluster_id} is starting")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from tidegate_cli import wording
 from tidegate_cli.ledger import Arrival, Batch
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ def _after_steps(recorded: Recorded) -> Iterator[tuple[str, datetime | None]]:
         yield "the batches are settled", left(execution, "Settle batches")
         yield "the cluster is gone", left(execution, "Terminate cluster")
         yield "the run has ended", execution.ended_at
+
+
+def in_states(execution: Execution) -> list[str]:
+    """How long an execution was in each of its states, in their order; those without a moment are left out."""
+    return [
+        f"{visit.name} {wording.duration((visit.left_at - visit.entered_at).total_seconds())}"
+        for visit in execution.visits
+        if visit.left_at is not None and visit.left_at > visit.entered_at
+    ]
 
 
 def left(execution: Execution, state: str) -> datetime | None:

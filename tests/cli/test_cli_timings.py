@@ -9,7 +9,7 @@ from tidegate_cli import ledger
 from tidegate_cli.adapters.emr import Cluster, Step
 from tidegate_cli.adapters.stepfunctions import Execution, StateVisit
 from tidegate_cli.follow import News
-from tidegate_cli.timings import Recorded, of_file, of_run
+from tidegate_cli.timings import Recorded, in_states, of_file, of_run
 
 from tests.cli.conftest import arrival
 from tests.cli.test_cli_ledger import BATCH
@@ -109,6 +109,16 @@ def test_what_is_not_known_is_left_out() -> None:
     assert [moment.what for moment in moments] == ["the last of its files has landed"]
 
 
+def test_states_without_duration_are_no_news() -> None:
+    assert in_states(EXECUTION) == [
+        "Plan run 2.0 s",
+        "Create cluster 1.0 s",
+        "Merge batches 37 s",
+        "Settle batches 2.0 s",
+        "Terminate cluster 6.0 s",
+    ]
+
+
 def test_news_are_told_once() -> None:
     # GIVEN a run at which somebody looks three times
     news = News()
@@ -121,11 +131,11 @@ def test_news_are_told_once() -> None:
     assert second == [
         "Create cluster",
         "Merge batches",
-        "Settle batches",
-        "Terminate cluster",
         "  cluster j-1 is starting",
         "  cluster j-1 is ready",
         "  spark-submit has started: s",
+        "Settle batches",
         "  spark-submit has ended (completed): s",
+        "Terminate cluster",
     ]
     assert third == []

@@ -69,7 +69,7 @@ def _play(console: Console) -> bool:
 def _end(demo: Demo, lake: Lake, wanted: dict[str, Any]) -> bool:
     demo.show_tables()
     demo.show_history(sorted(wanted))
-    demo.show_story(demo.runs[-1])
+    demo.show_story()
     verdicts = verdict.judge(plan.checks(), wanted, lambda sql: lake.query(sql).rows)
     demo.show_verdicts(verdicts)
     problems = demo.problems()

@@ -21,7 +21,7 @@ from tidegate_cli.demo.verdict import Verdict
 from tidegate_cli.follow import Line
 from tidegate_cli.ledger import Run
 from tidegate_cli.output import CliError
-from tidegate_cli.timings import of_run
+from tidegate_cli.timings import in_states, of_run
 from tidegate_cli.verbs import dispatch, status, timings
 
 RECORDED_WITHIN_S = 120
@@ -96,22 +96,24 @@ class Demo:
                 if not running:
                     break
                 started = dispatch.Dispatched(running[0].run_id, running[0].execution_arn, "by schedule", ())
-            self.tell(f"run {started.run_id} is started ({started.reason})")
+            self.tell(f"run {started.run_id} is started" + f" for {', '.join(started.tables)}" * bool(started.tables))
             with self.busy(f"run {started.run_id}"):
                 ended = dispatch.watch(self._connection, started, RUN_WITHIN_S, tell=self._tell_line)
             dispatch.conclude(started, ended, quiet=True)
             self.runs.append(str(started.run_id))
-            self._show_receipts(str(started.run_id))
+            self._console.print()
+            self._show_receipts(timings.read(self._connection, self._ledger, self.run(str(started.run_id))))
         if left := len(self._ledger.pending()):
             raise CliError(f"Still pending after everything was dispatched: {wording.count(left, 'file')}.")
 
     def _tell_line(self, line: Line) -> None:
         self.tell(line.text, at=f"{line.at:%H:%M:%S}")
 
-    def _show_receipts(self, run_id: str) -> None:
-        recorded = timings.read(self._connection, self._ledger, self.run(run_id))
-        self._console.print()
-        self._console.print(timings.receipts_table(list(recorded.receipts.values())))
+    def _show_receipts(self, recorded: timings.Recorded) -> None:
+        receipts = list(recorded.receipts.values())
+        self._console.print(timings.receipts_table(receipts))
+        for remark in timings.remarks(receipts):
+            self._console.print(Text(remark, style="yellow"))
 
     def run(self, run_id: str) -> Run:
         """A run as the ledger has it now."""
@@ -144,11 +146,18 @@ class Demo:
                 )
         self._console.print(table)
 
-    def show_story(self, run_id: str) -> None:
-        """Where the seconds of one run went."""
-        self.headline(f"The story of one run (tidegate timings {run_id})")
-        recorded = timings.read(self._connection, self._ledger, self.run(run_id))
+    def show_story(self) -> None:
+        """One run's times, by what happened and by state, and its receipts."""
+        runs = self._ledger.runs(20)
+        run = runs[len(runs) // 2]
+        self.headline(f"The story of one run (tidegate timings {run.run_id})")
+        recorded = timings.read(self._connection, self._ledger, run)
         self._console.print(timings.moments_table(of_run(recorded)))
+        if recorded.execution is not None:
+            self._console.print()
+            self._console.print(Text("its states:  " + "  ->  ".join(in_states(recorded.execution))))
+        self._console.print()
+        self._show_receipts(recorded)
 
     def show_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """What agrees with pandas and what doesn't."""

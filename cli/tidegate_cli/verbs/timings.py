@@ -56,6 +56,8 @@ def timings(
     if receipts:
         say("")
         out().print(receipts_table(receipts))
+        for remark in remarks(receipts):
+            say(remark)
 
 
 def read(connection: Connection, ledger: Ledger, run: Run) -> Recorded:
@@ -135,24 +137,31 @@ def moments_table(moments: list[Moment]) -> Table:
 
 def receipts_table(receipts: list[Any]) -> Table:
     """A line for each receipt."""
-    counts = ("read", "inserted", "updated", "unchanged", "rejected")
+    counts = ("read", "inserted", "updated", "unchanged", "deleted", "rejected")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("receipt")
-    for name in ("version", *(f"rows {count}" for count in counts), "files", "bytes", "seconds"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    table.add_column("receipt", no_wrap=True)
+    for name in ("version", *counts, "files", "bytes", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
     for receipt in receipts:
         rows, files = receipt.get("rows") or {}, receipt.get("files") or {}
-        rejected = files.get("rejected") or []
-        error = (receipt.get("error") or {}).get("message", "")
-        remarks = [f"rejected {file['key']}: {file['reason']}" for file in rejected] + ([error] if error else [])
         table.add_row(
-            f"{receipt['table']}, batch {receipt['batch']}",
+            f"{receipt['table']} {receipt['batch']}",
             wording.number(receipt.get("delta_version")),
             *(wording.number(rows.get(count)) for count in counts),
             wording.number(files.get("read")),
             wording.size(receipt.get("bytes") or 0),
             f"{(receipt.get('seconds') or {}).get('total') or 0:.1f}",
-            Text("; ".join(remarks), style="yellow"),
         )
     return table
+
+
+def remarks(receipts: list[Any]) -> list[str]:
+    """What the receipts say besides their numbers: rejected files, and why something failed."""
+    told = []
+    for receipt in receipts:
+        name = f"{receipt['table']} {receipt['batch']}"
+        for file in (receipt.get("files") or {}).get("rejected") or []:
+            told.append(f"{name}: rejected {file['key']}: {file['reason']}")
+        if error := receipt.get("error"):
+            told.append(f"{name}: {error['message']}")
+    return told
