@@ -2,10 +2,14 @@
 
 import json
 import os
+import warnings
 from functools import cache
 from importlib import resources
 
 from tidegate.contracts import Contracts, parse_contracts
+
+# Most calls have nothing to count, and Powertools would warn of each.
+warnings.filterwarnings("ignore", "No application metrics to publish")
 
 
 def setting(name: str) -> str:
