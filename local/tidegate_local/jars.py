@@ -146,9 +146,7 @@ def fetch(
     return wanted
 
 
-def resolve_with_ivy(
-    wanted: Sequence[Jar], ivy_dir: Path, fetched_dir: Path, say: Callable[[str], None]
-) -> str:
+def resolve_with_ivy(wanted: Sequence[Jar], ivy_dir: Path, fetched_dir: Path, say: Callable[[str], None]) -> str:
     """Have Ivy bring `wanted` into `fetched_dir`, in some attempts. Returns its words, if any failed."""
     command = ivy_command(
         java_home=java.find_java_home(os.environ),
@@ -161,9 +159,7 @@ def resolve_with_ivy(
     trouble = ""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, cwd=ivy_dir
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, cwd=ivy_dir)
             trouble = (done.stdout + done.stderr).strip()
         except subprocess.TimeoutExpired:
             trouble = f"no answer within {_TIMEOUT_S} seconds"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 import urllib.error
@@ -22,6 +23,9 @@ __all__ = ["LocalCloud", "LocalCloudError", "down", "read", "status", "up"]
 
 _START_LIMIT_S = 60
 _HEALTH = "/_ministack/health"
+
+_servers: dict[int, subprocess.Popen[bytes]] = {}
+"""Servers that this very process has started: it is who has to ask for their end."""
 
 Say = Callable[[str], None]
 
@@ -173,6 +177,7 @@ def _start_server(here: Settings) -> int:
             stdout=log,
             stderr=log,
         )
+    _servers[server.pid] = server
     limit = time.monotonic() + _START_LIMIT_S
     while not _is_healthy(here):
         if server.poll() is not None:
@@ -194,12 +199,9 @@ def _is_healthy(here: Settings) -> bool:
 def _clean(here: Settings) -> int:
     """End every process of a local cloud, dead or alive, and remove its files. Returns how many were ended."""
     ended = processes.stop_all(here.pids_dir)
-    for process in ended:
-        # A child of this very process stays a zombie until somebody asks for its end.
-        try:
-            os.waitpid(process.pid, os.WNOHANG)
-        except ChildProcessError:
-            continue
+    for pid in list(_servers):
+        if _servers[pid].poll() is not None:
+            del _servers[pid]
     _local_json(here).unlink(missing_ok=True)
     shutil.rmtree(here.run_dir, ignore_errors=True)
     return len(ended)

@@ -106,10 +106,7 @@ def alive(process: Recorded) -> bool:
     """Does this very process, and not another one with its pid, still run?"""
     try:
         found = psutil.Process(process.pid)
-        return (
-            abs(found.create_time() - process.started_s) < _SAME_START_S
-            and found.status() != psutil.STATUS_ZOMBIE
-        )
+        return abs(found.create_time() - process.started_s) < _SAME_START_S and found.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
@@ -153,9 +150,7 @@ def stop_all(folder: Path, *, grace_s: float = 5.0, keep: Iterable[int] = ()) ->
     return ended
 
 
-def _end(
-    members: Callable[[], list[psutil.Process]], send: Callable[[signal.Signals], None], grace_s: float
-) -> None:
+def _end(members: Callable[[], list[psutil.Process]], send: Callable[[signal.Signals], None], grace_s: float) -> None:
     for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         send(number)
         deadline = time.monotonic() + patience_s

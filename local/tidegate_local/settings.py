@@ -118,9 +118,7 @@ def _state_dir(environment: Mapping[str, str]) -> Path:
     return root / ".tidegate"
 
 
-def _number(
-    environment: Mapping[str, str], names: tuple[str, ...], default: float, least: float, most: float
-) -> float:
+def _number(environment: Mapping[str, str], names: tuple[str, ...], default: float, least: float, most: float) -> float:
     for name in names:
         text = environment.get(name)
         if not text:

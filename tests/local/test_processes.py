@@ -24,9 +24,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(folder: Path, tmp_path: Path, script: str) -> subprocess.Popen[bytes]:
-    return processes.start(
-        folder, "test", [sys.executable, "-c", script], cwd=tmp_path, environment=dict(os.environ)
-    )
+    return processes.start(folder, "test", [sys.executable, "-c", script], cwd=tmp_path, environment=dict(os.environ))
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -29,14 +29,10 @@ def install(settings: Settings | None = None) -> Engine:
     def iam() -> Iam:
         return Iam(ministack_iam._instance_profiles, ministack_iam._roles)
 
-    operations = {
-        name: as_http(operation) for name, operation in Handlers(engine, arn_of, iam).table().items()
-    }
+    operations = {name: as_http(operation) for name, operation in Handlers(engine, arn_of, iam).table().items()}
     # What the stub did on its own records would now be a lie; only the account's setting stays.
     kept = {
-        name: handler
-        for name, handler in stub._HANDLERS.items()
-        if name.endswith("BlockPublicAccessConfiguration")
+        name: handler for name, handler in stub._HANDLERS.items() if name.endswith("BlockPublicAccessConfiguration")
     }
     stub._HANDLERS.clear()
     stub._HANDLERS.update(kept, **operations)

@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 from tidegate_local.emr.model import Cluster, ClusterState, Json, Reason, Step, StepState
 
 _STEP_WORDS = {
-    StepState.PENDING: (
-        "Step {step} was added to Amazon EMR cluster {cluster} at {at} and is pending execution."
-    ),
+    StepState.PENDING: ("Step {step} was added to Amazon EMR cluster {cluster} at {at} and is pending execution."),
     StepState.RUNNING: "Step {step} in Amazon EMR cluster {cluster} started running at {at}.",
     StepState.COMPLETED: (
         "Step {step} in Amazon EMR cluster {cluster} completed execution at {at}. "
@@ -63,9 +61,7 @@ def cluster_event(cluster: Cluster, state: ClusterState, reason: Reason, now_s: 
             "name": cluster.name,
             "clusterId": cluster.id,
             "state": state.value,
-            "message": words.format(
-                cluster=f"{cluster.id} ({cluster.name})", at=_minute(now_s), code=reason.code
-            ),
+            "message": words.format(cluster=f"{cluster.id} ({cluster.name})", at=_minute(now_s), code=reason.code),
         },
     )
 

@@ -67,9 +67,7 @@ class Handlers:
         flaw = find_flaw(request, self._iam())
         cluster_id = new_id("j")
         with self._engine.editing() as now_s:
-            fleets = [
-                Fleet(new_id("if"), dict(config), now_s) for config in request["Instances"]["InstanceFleets"]
-            ]
+            fleets = [Fleet(new_id("if"), dict(config), now_s) for config in request["Instances"]["InstanceFleets"]]
             cluster = Cluster(
                 id=cluster_id,
                 arn=self._arn_of(cluster_id),
@@ -116,9 +114,7 @@ class Handlers:
                 raise EmrError("Specified job flow ID does not exist.")
             named = [cluster for cluster in clusters if cluster is not None]
             if any(cluster.termination_protected and cluster.state not in OVER for cluster in named):
-                raise EmrError(
-                    "Could not shut down one or more job flows since they are termination protected."
-                )
+                raise EmrError("Could not shut down one or more job flows since they are termination protected.")
             for cluster in named:
                 reason = Reason("USER_REQUEST", "Terminated by user request")
                 self._engine.post(cluster, lifecycle.terminate(cluster, now_s, reason))
@@ -184,9 +180,7 @@ class Handlers:
                     raise invalid_request(f"Step id '{step_id}' is not valid.")
                 status, reason, effects = lifecycle.cancel_step(step, now_s)
                 self._engine.post(cluster, effects)
-                answers.append(
-                    {"StepId": step_id, "Status": status, **({"Reason": reason} if reason else {})}
-                )
+                answers.append({"StepId": step_id, "Status": status, **({"Reason": reason} if reason else {})})
         return {"CancelStepsInfoList": answers}
 
     def list_instance_fleets(self, request: Json) -> Json:
@@ -198,9 +192,7 @@ class Handlers:
         with self._engine.editing() as now_s:
             cluster = self._cluster(request)
             if cluster.state not in UP:
-                raise invalid_request(
-                    "An instance fleet may only be modified when the cluster is running or waiting."
-                )
+                raise invalid_request("An instance fleet may only be modified when the cluster is running or waiting.")
             fleet = next((each for each in cluster.fleets if each.id == change.get("InstanceFleetId")), None)
             if fleet is None:
                 raise invalid_request(f"Instance fleet id '{change.get('InstanceFleetId')}' is not valid.")
@@ -306,9 +298,7 @@ class Handlers:
     def _modifiable(self, request: Json) -> Cluster:
         cluster = self._cluster(request)
         if cluster.state in OVER or cluster.state.value == "TERMINATING":
-            raise invalid_request(
-                f"Cluster {cluster.id} is in state {cluster.state.value} and cannot be modified."
-            )
+            raise invalid_request(f"Cluster {cluster.id} is in state {cluster.state.value} and cannot be modified.")
         return cluster
 
     def _named(self, request: Json) -> list[Cluster]:

@@ -166,9 +166,7 @@ def step_ended(cluster: Cluster, step: Step, exit_code: int, now_s: float) -> li
     step.failure = _failure_details(cluster, step, exit_code)
     effects = _end_step(step, StepState.FAILED, now_s)
     if step.action_on_failure in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW"):
-        effects += terminate(
-            cluster, now_s, Reason("STEP_FAILURE", "Shut down as step failed"), with_errors=True
-        )
+        effects += terminate(cluster, now_s, Reason("STEP_FAILURE", "Shut down as step failed"), with_errors=True)
     elif step.action_on_failure == "CANCEL_AND_WAIT":
         for waiting in cluster.steps:
             if waiting.state is StepState.PENDING:
@@ -226,9 +224,7 @@ def _from_bootstrapping(cluster: Cluster, now_s: float, waits: Waits, faults: Fa
 
 def _while_up(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
     if faults.strike(fault_kinds.LOST_NODES, cluster=cluster.name):
-        reason = Reason(
-            "INSTANCE_FAILURE", "All slaves in the job flow were terminated due to Spot interruptions"
-        )
+        reason = Reason("INSTANCE_FAILURE", "All slaves in the job flow were terminated due to Spot interruptions")
         return terminate(cluster, now_s, reason, with_errors=True)
     effects: list[Effect] = []
     in_work = sum(1 for step in cluster.steps if step.state in (StepState.RUNNING, StepState.CANCEL_PENDING))
@@ -254,9 +250,7 @@ def _end_if_idle(cluster: Cluster, now_s: float, waits: Waits) -> list[Effect]:
     ends_idle_s = _ends_idle_s(cluster, waits)
     if ends_idle_s is None or now_s < ends_idle_s:
         return []
-    return terminate(
-        cluster, now_s, Reason("ALL_STEPS_COMPLETED", "Terminated by the auto-termination policy")
-    )
+    return terminate(cluster, now_s, Reason("ALL_STEPS_COMPLETED", "Terminated by the auto-termination policy"))
 
 
 def _ends_idle_s(cluster: Cluster, waits: Waits) -> float | None:

@@ -231,9 +231,7 @@ class Cluster:
     def as_json(self) -> Json:
         """The API's `Cluster`."""
         instances = self.request["Instances"]
-        subnets = instances.get("Ec2SubnetIds") or [
-            subnet for subnet in [instances.get("Ec2SubnetId")] if subnet
-        ]
+        subnets = instances.get("Ec2SubnetIds") or [subnet for subnet in [instances.get("Ec2SubnetId")] if subnet]
         attributes: Json = {
             "RequestedEc2SubnetIds": subnets,
             "RequestedEc2AvailabilityZones": [],

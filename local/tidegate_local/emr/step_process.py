@@ -163,9 +163,7 @@ class StepProcess:
 def command_of(order: StepOrder) -> list[str]:
     """The command line of a step. Raises :class:`StepNotRunnable`."""
     if order.jar.rsplit("/", 1)[-1] != "command-runner.jar":
-        raise StepNotRunnable(
-            f"The local cloud runs command-runner.jar alone, not {order.jar}: there is no Hadoop."
-        )
+        raise StepNotRunnable(f"The local cloud runs command-runner.jar alone, not {order.jar}: there is no Hadoop.")
     if not order.args:
         raise StepNotRunnable("command-runner.jar was given no arguments: there is nothing to run.")
     program, *arguments = order.args
@@ -185,9 +183,7 @@ def prepare(order: StepOrder, settings: Settings, folder: Path) -> dict[str, str
     conf_dir = folder / "conf"
     for needed in (conf_dir, settings.tmp_dir / "home", settings.logs_dir / "spark-events"):
         needed.mkdir(parents=True, exist_ok=True)
-    properties = spark_conf.spark_defaults(
-        order.configurations, settings, class_archive=class_archive.find(settings)
-    )
+    properties = spark_conf.spark_defaults(order.configurations, settings, class_archive=class_archive.find(settings))
     (conf_dir / "spark-defaults.conf").write_text(spark_conf.as_properties_file(properties))
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -243,9 +239,7 @@ def upload_logs(logs: Path, order: StepOrder, settings: Settings) -> None:
             path = logs / name
             if path.is_file():
                 key = "/".join(
-                    part
-                    for part in (prefix.strip("/"), order.cluster_id, "steps", order.step_id, f"{name}.gz")
-                    if part
+                    part for part in (prefix.strip("/"), order.cluster_id, "steps", order.step_id, f"{name}.gz") if part
                 )
                 client.put_object(Bucket=bucket, Key=key, Body=gzip.compress(path.read_bytes()))
     except (BotoCoreError, ClientError, OSError) as trouble:

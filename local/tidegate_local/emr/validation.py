@@ -95,9 +95,7 @@ def _check_fleet(fleet: Json) -> None:
         raise EmrError(f"InstanceFleetType {kind!r} is not one of MASTER, CORE, TASK.")
     on_demand, spot = fleet.get("TargetOnDemandCapacity") or 0, fleet.get("TargetSpotCapacity") or 0
     if kind == "MASTER" and (on_demand, spot) not in ((1, 0), (0, 1), (3, 0)):
-        raise EmrError(
-            "The MASTER instance fleet must have a target capacity of 1, either On-Demand or Spot."
-        )
+        raise EmrError("The MASTER instance fleet must have a target capacity of 1, either On-Demand or Spot.")
     if kind == "CORE" and on_demand + spot < 1:
         raise EmrError("The CORE instance fleet must have a target capacity of at least 1.")
     configs = fleet.get("InstanceTypeConfigs") or []
@@ -201,9 +199,7 @@ def check_steps(steps: Sequence[Json], concurrency: int, *, active: int) -> None
         if not jar_step.get("Jar"):
             raise EmrError("HadoopJarStep.Jar is required.")
         if step_characters(jar_step) > MAX_STEP_CHARACTERS:
-            raise EmrError(
-                f"The total length of the strings of a HadoopJarStep exceeds {MAX_STEP_CHARACTERS:,}."
-            )
+            raise EmrError(f"The total length of the strings of a HadoopJarStep exceeds {MAX_STEP_CHARACTERS:,}.")
 
 
 def step_characters(jar_step: Json) -> int:

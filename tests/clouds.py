@@ -1,0 +1,52 @@
+"""Local clouds for tests: their own place and port, clients, and the check that nothing is left of them."""
+
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+from tidegate_local import processes, settings
+from tidegate_local.launcher import LocalCloud
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A running local cloud, with its settings."""
+
+    fields: LocalCloud
+    here: settings.Settings
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.fields.endpoint_url,
+            region_name=self.fields.region,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def own_settings(state_dir: Path) -> settings.Settings:
+    """A place and a port of its own; jars and the class archive are shared with the checkout."""
+    usual = settings.current()
+    return replace(usual, state_dir=state_dir, port=free_port())
+
+
+def assert_nothing_is_left(here: settings.Settings) -> None:
+    assert processes.running(here.pids_dir) == []
+    assert not here.run_dir.exists()
+    named = [
+        each for each in psutil.process_iter(["cmdline"]) if str(here.state_dir) in " ".join(each.info["cmdline"] or [])
+    ]
+    assert named == []
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", here.port))

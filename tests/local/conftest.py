@@ -1,0 +1,17 @@
+"""One local cloud for all tests that need the whole system: really deployed, really taken down."""
+
+from collections.abc import Iterator
+
+import pytest
+from clouds import Cloud, assert_nothing_is_left, own_settings
+from tidegate_local import launcher
+
+
+@pytest.fixture(scope="session")
+def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    here = own_settings(tmp_path_factory.mktemp("cloud"))
+    try:
+        yield Cloud(launcher.start(here), here)
+    finally:
+        launcher.down(here=here)
+    assert_nothing_is_left(here)

@@ -1,0 +1,99 @@
+"""The local cloud starts, says clearly why it can't, and leaves nothing: not even when it was killed."""
+
+import os
+import signal
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from clouds import Cloud, assert_nothing_is_left, own_settings
+from tidegate_local import deploy, launcher, preflight
+from tidegate_local.launcher import LocalCloudError
+
+
+def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:
+    here = own_settings(tmp_path)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", here.port))
+        other.listen()
+        with pytest.raises(LocalCloudError, match=rf"port {here.port} is in use.*--port"):
+            launcher.start(here)
+    assert_nothing_is_left(here)
+
+
+def test_a_full_disk_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "ROOM_BYTES", 2**60)
+    with pytest.raises(LocalCloudError, match=r"GiB are free.*make room"):
+        launcher.start(own_settings(tmp_path))
+
+
+def test_a_missing_sam_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEGATE_SAM", str(tmp_path / "sam"))
+    with pytest.raises(LocalCloudError, match="make setup"):
+        launcher.start(own_settings(tmp_path))
+
+
+def test_down_without_a_cloud_says_so_and_is_fine(tmp_path: Path) -> None:
+    assert launcher.down(here=own_settings(tmp_path)) == "No local cloud was running."
+
+
+@pytest.mark.local_cloud
+def test_a_deployment_that_fails_takes_the_server_down_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a checkout whose template is broken
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "template.yaml").write_text("Resources: {Thing: {Type: AWS::No::Such}}\n")
+    (checkout / "samconfig.toml").write_text("version = 0.1\n")
+    monkeypatch.setenv("TIDEGATE_SAM", str(deploy.CHECKOUT / ".venv-sam" / "bin" / "sam"))
+
+    def deploy_broken(here: Any) -> dict[str, str]:
+        return deploy.deploy(here, checkout=checkout)
+
+    monkeypatch.setattr(launcher, "deploy", deploy_broken)
+    here = own_settings(tmp_path / "state")
+    # WHEN it is started THEN the words of sam are the error, and nothing is left
+    with pytest.raises(LocalCloudError, match=r"(?s)`sam (build|deploy)` failed.*last words:.*AWS::No::Such"):
+        launcher.start(here)
+    assert_nothing_is_left(here)
+
+
+@pytest.mark.local_cloud
+def test_a_cloud_that_was_killed_is_cleaned_up_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a cloud whose server was killed the hard way; the deployment is none of this test's business
+    outputs = dict.fromkeys(
+        ["LandingBucket", "LakeBucket", "ControlBucket", "LedgerTable", "StateMachineArn", "DispatchFunction"], "x"
+    )
+    monkeypatch.setattr(launcher, "deploy", lambda _here: outputs)
+    here = own_settings(tmp_path)
+    first = launcher.start(here)
+    with pytest.raises(LocalCloudError, match="runs already"):
+        launcher.start(here)
+    os.kill(first.pid, signal.SIGKILL)
+    psutil.Process(first.pid).wait(5)
+    assert launcher.read(here) is None
+    # WHEN it is started again, even on another port
+    again = replace(here, port=own_settings(tmp_path).port)
+    second = launcher.start(again)
+    # THEN it runs, and one down is enough
+    assert second.pid != first.pid
+    assert "runs at" in launcher.status(here=again)
+    launcher.down(here=again)
+    assert_nothing_is_left(here)
+    assert_nothing_is_left(again)
+
+
+@pytest.mark.local_cloud
+def test_everything_listens_on_loopback_alone(local_cloud: Cloud) -> None:
+    server = psutil.Process(local_cloud.fields.pid)
+    sockets = [
+        each for process in [server, *server.children(recursive=True)] for each in process.net_connections("inet")
+    ]
+    listening = {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
