@@ -1,0 +1,145 @@
+"""Receipts, retries and words: what an attempt was worth, what follows, and how it is said."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tidegate.failures import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAXIMUM_ATTEMPTS, decide_retry, words_for_failed_run
+from tidegate.receipts import Merged, NotMerged, judge_receipts
+from tidegate.runs import Execution, Run, attempt_of, dispatched_run_id, may_plan_again, run_id_of, sentence_for
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def receipt(outcome: str, *, attempt: int = 0, sha: str = "s", cause: str = "data") -> tuple[str, dict[str, Any]]:
+    error = {"type": "Broken", "message": f"attempt {attempt}", "cause": cause} if outcome == "failed" else None
+    return f"s3://c/r-{attempt}.json", {
+        "outcome": outcome,
+        "run_id": "r",
+        "pass": attempt,
+        "manifest_sha256": sha,
+        "delta_version": 8,
+        "rows": {"read": 1},
+        "files": {"read": 1, "rejected": [{"index": 0, "key": "k", "reason": "row 3"}]},
+        "error": error,
+    }
+
+
+def judge(*receipts: tuple[str, dict[str, Any]], attempt: int = 0) -> Merged | NotMerged:
+    return judge_receipts(receipts, "s", run_id="r", pass_=attempt)
+
+
+class TestReceipts:
+    @given(st.lists(st.sampled_from(["merged", "failed"]), min_size=1, max_size=5))
+    def test_any_success_wins(self, outcomes: list[str]) -> None:
+        # Design: "any success wins; none means unknown."
+        receipts = [receipt(outcome, attempt=number) for number, outcome in enumerate(outcomes)]
+        verdict = judge(*receipts, attempt=len(outcomes) - 1)
+        assert isinstance(verdict, Merged) is ("merged" in outcomes)
+
+    def test_a_failure_is_of_its_own_attempt_alone(self) -> None:
+        assert judge(receipt("failed", attempt=0), attempt=1) == NotMerged(
+            "the job left no receipt: its step did not start, or it was ended from outside", "infrastructure"
+        )
+        assert judge(receipt("failed", attempt=0), receipt("failed", attempt=1), attempt=1) == NotMerged(
+            "Broken: attempt 1", "data"
+        )
+
+    def test_another_lists_success_is_none(self) -> None:
+        assert isinstance(judge(receipt("merged", sha="other")), NotMerged)
+
+    def test_no_receipt_condemns_nothing(self) -> None:
+        verdict = judge()
+        assert isinstance(verdict, NotMerged)
+        assert not verdict.counts_as_attempt
+
+    def test_rejected_files_keep_their_reasons(self) -> None:
+        verdict = judge(receipt("merged"))
+        assert isinstance(verdict, Merged)
+        assert [(each.index, each.reason) for each in verdict.rejected] == [(0, "row 3")]
+
+
+class TestRetries:
+    @given(st.integers(0, 20), st.integers(0, 20))
+    def test_each_failure_doubles_the_pause_up_to_an_hour(self, attempts: int, failures: int) -> None:
+        decision = decide_retry(NotMerged("m", "infrastructure"), attempts, failures, NOW)
+        pause_s = (decision.retry_after - NOW).total_seconds()
+        assert FIRST_PAUSE_S <= pause_s <= LONGEST_PAUSE_S
+        assert pause_s == min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**failures)
+
+    @given(st.integers(0, MAXIMUM_ATTEMPTS - 2), st.integers(0, 50))
+    def test_infrastructure_never_blocks(self, attempts: int, failures: int) -> None:
+        # Issue: "Failures of infrastructure condemn nothing."
+        decision = decide_retry(NotMerged("m", "infrastructure"), attempts, failures, NOW)
+        assert (decision.attempts, decision.blocked_reason) == (attempts, None)
+
+    def test_the_last_attempt_blocks_with_words(self) -> None:
+        decision = decide_retry(NotMerged("row 3 of a.csv", "data"), MAXIMUM_ATTEMPTS - 1, 9, NOW)
+        assert "row 3 of a.csv" in (decision.blocked_reason or "")
+        assert "start an execution with this table's name" in (decision.blocked_reason or "")
+
+
+class TestWords:
+    def test_say_what_why_and_what_to_do(self) -> None:
+        unsettled = [{"table": "flights", "batch": 3, "error": "row 3"}]
+        words = words_for_failed_run("r", unsettled, {"Error": "States.Timeout", "Cause": "after 4 h"})
+        for part in ("Run r failed", "flights batch 3: row 3", "States.Timeout: after 4 h", "Redrive this execution"):
+            assert part in words
+
+    def test_are_never_longer_than_step_functions_keeps(self) -> None:
+        unsettled = [{"table": "flights", "batch": 3, "error": "x" * 500}] * 500
+        assert len(words_for_failed_run("r", unsettled, None)) <= 8_000
+
+    def test_are_there_even_if_nobody_knows(self) -> None:
+        assert "nobody recorded why" in words_for_failed_run("r", [], None)
+        assert "unknown error: no cause given" in words_for_failed_run("r", [], {"x": 1})
+
+    def test_a_runs_sentence_names_versions(self) -> None:
+        merged = [{"table": f"t{number}", "delta_version": number} for number in range(12)]
+        assert sentence_for(merged[:2], [1]) == "merged t0 (version 0), t1 (version 1); 1 batches are not merged"
+        assert sentence_for([], []) == "merged nothing"
+        assert sentence_for(merged, []).endswith("t9 (version 9) and 2 more")
+
+
+class TestRuns:
+    EXECUTION = Execution("arn:1", "name-1", 2)
+    RUN = Run("r", "failed", 1, "arn:1", "", NOW, attempt=4)
+
+    @pytest.mark.parametrize(
+        ("given", "run_id"),
+        [
+            ({"run": "r"}, "r"),
+            ({}, "name-1"),
+            ([], "name-1"),
+            (None, "name-1"),
+            ({"run": 7}, "name-1"),
+            ({"run": "../x"}, "name-1"),
+        ],
+    )
+    def test_a_run_is_named_by_its_input_or_its_execution(self, given: Any, run_id: str) -> None:
+        assert run_id_of(given, "name-1") == run_id
+
+    def test_attempts_are_counted_over_all_executions(self) -> None:
+        assert attempt_of(None, self.EXECUTION) == 0
+        assert attempt_of(self.RUN, self.EXECUTION) == 5
+        assert attempt_of(self.RUN, Execution("arn:1", "name-1", 1)) == 4
+        assert attempt_of(self.RUN, Execution("arn:2", "name-2", 1)) == 5
+
+    @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+    def test_fail_run_returns_once_a_redrive(self, redrives: int, planned: int, admitted: int) -> None:
+        # Design: Fail run "returns only if RedriveCount is larger than the recorded pass"
+        run = Run("r", "failed", planned, "arn:1", "", NOW)
+        execution = Execution("arn:1", "n", redrives)
+        if may_plan_again(run, execution, admitted):
+            assert redrives > planned
+            assert not may_plan_again(run, execution, redrives)
+
+    def test_a_first_failure_never_returns(self) -> None:
+        assert not may_plan_again(None, Execution("arn:1", "n", 0), 0)
+
+    def test_a_scheduled_minute_names_one_run(self) -> None:
+        assert dispatched_run_id(NOW, "2026-03-01T11:59:00Z") == "run-20260301T1159Z"
+        later = NOW + timedelta(milliseconds=5)
+        assert dispatched_run_id(NOW, None) != dispatched_run_id(later, None)
