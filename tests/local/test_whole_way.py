@@ -1,0 +1,220 @@
+"""The whole way of an object on the local cloud: real sam deploy, real events, real state machine, real Spark."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clouds import Cloud
+from deltalake import DeltaTable, QueryBuilder
+
+pytestmark = pytest.mark.local_cloud
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wait_for(what: str, look: Callable[[], Any], limit_s: float = 90) -> Any:
+    limit = time.monotonic() + limit_s
+    while not (found := look()):
+        assert time.monotonic() < limit, f"{what}: not within {limit_s} s"
+        time.sleep(0.2)
+    return found
+
+
+class System:
+    """The deployed system as an operator and a source of files see it."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.s3, self.steps = cloud.client("s3"), cloud.client("stepfunctions")
+        self.emr, self.lambdas = cloud.client("emr"), cloud.client("lambda")
+        self.ledger = cloud.client("dynamodb")
+
+    def land(self, key: str, *lines: str) -> None:
+        body = "".join(f"{line}\n" for line in lines).encode()
+        self.s3.put_object(Bucket=self.cloud.fields.landing_bucket, Key=key, Body=body)
+
+    def arrivals(self, key: str) -> list[dict[str, str]]:
+        """What the ledger has of a key, oldest version first."""
+        found = self.ledger.query(
+            TableName=self.cloud.fields.ledger_table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": f"arrival#{self.cloud.fields.landing_bucket}/{key}"}},
+        )
+        return [{name: next(iter(value.values())) for name, value in item.items()} for item in found["Items"]]
+
+    def wait_recorded(self, key: str, versions: int = 1) -> None:
+        wait_for(f"{key} is recorded", lambda: len(self.arrivals(key)) == versions)
+
+    def dispatch(self) -> str:
+        """Dispatch now; the ARN of the execution that it started."""
+        answer = self.lambdas.invoke(
+            FunctionName=self.cloud.fields.dispatch_function, Payload=json.dumps({"dispatch": "now"})
+        )
+        said = json.loads(answer["Payload"].read())
+        assert said.get("run_id"), said
+        machine = self.cloud.fields.state_machine_arn.replace(":stateMachine:", ":execution:")
+        return f"{machine}:{said['run_id']}-1"
+
+    def end_of(self, execution_arn: str) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            execution: dict[str, Any] = self.steps.describe_execution(executionArn=execution_arn)
+            return execution if execution["status"] != "RUNNING" else None
+
+        execution: dict[str, Any] = wait_for("the run has ended", ended, 180)
+        return execution
+
+    def table(self, name: str) -> DeltaTable:
+        fields = self.cloud.fields
+        options = {
+            "AWS_ENDPOINT_URL": fields.endpoint_url,
+            "AWS_REGION": fields.region,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ALLOW_HTTP": "true",
+        }
+        return DeltaTable(f"s3://{fields.lake_bucket}/{name}", storage_options=options)
+
+    def rows(self, name: str, *columns: str) -> list[tuple[Any, ...]]:
+        """A table's rows, read by delta-rs: an engine that is not the one that wrote them."""
+        reader = QueryBuilder().register(name, self.table(name))
+        found = reader.execute(f"SELECT {', '.join(columns)} FROM {name}").read_all()
+        return sorted(zip(*(found[column].to_pylist() for column in columns), strict=True))
+
+    def live_clusters(self) -> list[str]:
+        states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
+        return [each["Name"] for each in self.emr.list_clusters(ClusterStates=states)["Clusters"]]
+
+
+@pytest.fixture(scope="module")
+def system(local_cloud: Cloud) -> Iterator[System]:
+    made = System(local_cloud)
+    yield made
+    assert made.live_clusters() == []
+
+
+ODD_KEYS = [
+    "airlines/with space.csv",
+    "airlines/a+b.csv",
+    "airlines/100%.csv",
+    "airlines/é漢.csv",
+    "airlines/_hidden.csv",
+]
+
+
+def test_whatever_lands_is_merged_or_set_aside_with_a_reason(system: System) -> None:
+    # GIVEN files of every kind, one of them overwritten and told of twice, before anything is merged
+    system.land("airlines/plain.csv", "carrier,name", "AA,American", "UA,Untied")
+    for number, key in enumerate(ODD_KEYS):
+        system.land(key, "name,carrier", f"Odd Air {number},X{number}")
+    system.land("airlines/plain.csv", "carrier,name", "UA,United")
+    system.land("airlines/broken.csv", "carrier;name", "ZZ;Broken")
+    system.land("airlines/empty.csv")
+    system.land("airlines/")
+    system.land("nobody/asked.csv", "a", "1")
+    others = ["airlines/broken.csv", "airlines/empty.csv", "airlines/", "nobody/asked.csv"]
+    for key, versions in {**dict.fromkeys([*ODD_KEYS, *others], 1), "airlines/plain.csv": 2}.items():
+        system.wait_recorded(key, versions)
+
+    # WHEN a run is dispatched
+    execution = system.end_of(system.dispatch())
+
+    # THEN every good row is in the table once, the newest version of each key
+    assert execution["status"] == "SUCCEEDED", execution
+    assert system.rows("airlines", "carrier", "name") == [
+        ("AA", "American"),
+        ("UA", "United"),
+        *((f"X{number}", f"Odd Air {number}") for number in range(len(ODD_KEYS))),
+    ]
+    # AND what is not merged says why
+    (broken,) = system.arrivals("airlines/broken.csv")
+    assert broken["state"] == "quarantined"
+    assert "carrier" in broken["reason"]
+    assert system.arrivals("airlines/empty.csv")[0]["reason"] == "the file is empty"
+    assert system.arrivals("airlines/")[0]["state"] == "ignored"
+    assert "no contract" in system.arrivals("nobody/asked.csv")[0]["reason"]
+    # AND the execution's output names the table's version
+    output = json.loads(execution["output"])
+    assert output["merged"][0]["table"] == "airlines"
+    assert output["merged"][0]["delta_version"] == system.table("airlines").version()
+    assert system.live_clusters() == []
+
+    # WHEN somebody presses New execution with the same input THEN nothing happens, and it says so
+    again = system.steps.start_execution(
+        stateMachineArn=system.cloud.fields.state_machine_arn, input=execution["input"]
+    )
+    no_op = system.end_of(again["executionArn"])
+    assert no_op["status"] == "SUCCEEDED"
+    assert "is settled" in json.loads(no_op["output"])["reason"]
+    assert system.table("airlines").version() == output["merged"][0]["delta_version"]
+
+
+def test_a_run_whose_step_is_killed_fails_and_a_redrive_merges_its_batch_once(system: System) -> None:
+    # GIVEN a run whose Spark process is killed in the middle
+    system.cloud.here.faults_file.write_text(json.dumps([{"fault": "step_death", "after_s": 4}]))
+    system.land("planes/p.csv", PLANES_HEADER, "N1,1999,Fixed wing,EMBRAER,EMB-145XR,2,55,,Turbo-fan")
+    system.wait_recorded("planes/p.csv")
+    arn = system.dispatch()
+    failed = system.end_of(arn)
+    # THEN the execution fails with words, and no cluster is left
+    assert (failed["status"], failed["error"]) == ("FAILED", "RunFailed"), failed
+    assert "planes batch 1" in failed["cause"]
+    assert "Redrive" in failed["cause"]
+    assert system.live_clusters() == []
+    # WHEN somebody presses Redrive
+    system.cloud.here.faults_file.unlink()
+    system.steps.redrive_execution(executionArn=arn)
+    done = system.end_of(arn)
+    # THEN the same execution succeeds, and the batch is one commit
+    assert done["status"] == "SUCCEEDED", done
+    assert system.rows("planes", "tailnum") == [("N1",)]
+    merges = [each for each in system.table("planes").history() if each["operation"] == "MERGE"]
+    assert len(merges) == 1
+    assert system.live_clusters() == []
+
+
+PLANES_HEADER = "tailnum,year,type,manufacturer,model,engines,seats,speed,engine"
+
+
+def test_an_input_that_is_wrong_fails_with_what_to_write_instead(system: System) -> None:
+    started = system.steps.start_execution(
+        stateMachineArn=system.cloud.fields.state_machine_arn, input='{"tables": ["fligths"]}'
+    )
+    failed = system.end_of(started["executionArn"])
+    assert (failed["status"], failed["error"]) == ("FAILED", "RunFailed")
+    assert "UnknownTable" in failed["cause"]
+    assert "flights" in failed["cause"]
+
+
+def test_an_event_that_is_not_s3s_ends_in_the_dead_letter_queue_or_is_kept_for_another_try(system: System) -> None:
+    # GIVEN a message on the queue that nobody can read, beside one that is fine
+    sqs = system.cloud.client("sqs")
+    queue = next(url for url in sqs.list_queues()["QueueUrls"] if "ArrivalsQueue" in url)
+    sqs.send_message(QueueUrl=queue, MessageBody='{"not": "an S3 event"}')
+    system.land(
+        "airports/fine.csv", "faa,name,lat,lon,alt,tz,dst,tzone", "EWR,Newark,40.7,-74.2,18,-5,A,America/New_York"
+    )
+    # THEN the good one is recorded, and the other is not taken off the queue as if it were done
+    system.wait_recorded("airports/fine.csv")
+    attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+
+    def kept() -> bool:
+        counts = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=attributes)["Attributes"]
+        return sum(int(count) for count in counts.values()) == 1
+
+    wait_for("the message is kept", kept, 20)
+
+
+def test_what_is_deployed_is_what_the_checkout_holds(system: System) -> None:
+    # The state machine's definition is the file, with only its parameters filled in.
+    import re
+
+    import yaml
+
+    text = (ROOT / "statemachine" / "run.asl.yaml").read_text()
+    deployed = json.loads(
+        system.steps.describe_state_machine(stateMachineArn=system.cloud.fields.state_machine_arn)["definition"]
+    )
+    pattern = re.compile(re.sub(r"\\\$\\\{\w+\\\}", "(.*?)", re.escape(json.dumps(yaml.safe_load(text)))))
+    assert pattern.fullmatch(json.dumps(deployed))
