@@ -31,7 +31,7 @@ class TableRow:
     due_at: datetime | None
     """When the oldest pending arrival must be queryable; None if nothing is pending, or for `asap`."""
     standing: str
-    """up to date, waiting, late, merging, retrying or blocked."""
+    """no rows yet, up to date, waiting, late, merging, retrying or blocked."""
     note: str
 
 
@@ -112,6 +112,8 @@ def table_row(
 def _standing(
     now: datetime, state: TableState | None, oldest: datetime | None, due: datetime | None
 ) -> tuple[str, str]:
+    if oldest is None and (state is None or state.delta_version is None) and not _standing_of_state(state):
+        return "no rows yet", ""
     return _standing_of_state(state) or _standing_of_pending(now, oldest, due)
 
 

@@ -110,12 +110,9 @@ def _after_steps(recorded: Recorded) -> Iterator[tuple[str, datetime | None]]:
 
 
 def in_states(execution: Execution) -> list[str]:
-    """How long an execution was in each of its states, in their order; those without a moment are left out."""
-    return [
-        f"{visit.name} {wording.duration((visit.left_at - visit.entered_at).total_seconds())}"
-        for visit in execution.visits
-        if visit.left_at is not None and visit.left_at > visit.entered_at
-    ]
+    """How long an execution was in each of its states, in their order; choices and ends take no time."""
+    stays = [(visit.name, visit.left_at - visit.entered_at) for visit in execution.visits if visit.left_at]
+    return [f"{name} {wording.duration(stay.total_seconds())}" for name, stay in stays if not name.endswith("?")]
 
 
 def left(execution: Execution, state: str) -> datetime | None:

@@ -45,6 +45,29 @@ def looks(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> list[Look]
     return shown
 
 
+@pytest.mark.parametrize(
+    ("decisions", "said"),
+    [
+        ({"flights": "nothing is pending"}, "No run is started: nothing is pending.\n"),
+        (
+            {"flights": "run run-1 is at it", "planes": "nothing is pending"},
+            "No run is started: no table is due.\n  flights: run run-1 is at it\n",
+        ),
+    ],
+)
+def test_no_run_says_what_is_in_the_way(
+    decisions: dict[str, str],
+    said: str,
+    looks: list[Look],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = {"run_id": None, "reason": "no table is due", "tables": [], "decisions": decisions}
+    monkeypatch.setattr(verb, "dispatch", lambda _: verb.parse_answer(answer, MACHINE))
+    assert run(["dispatch", "now", "--wait"]) == ExitCode.OK
+    assert capsys.readouterr().out == said
+
+
 def test_without_wait_it_says_what_it_started(looks: list[Look], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["dispatch", "now"]) == ExitCode.OK
     assert capsys.readouterr().out == "Run run-1 is started: flights is due\n"

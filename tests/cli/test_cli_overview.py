@@ -27,8 +27,9 @@ def state(**more: Any) -> ledger.TableState:
 @pytest.mark.parametrize(
     ("given", "promise", "age", "standing", "note"),
     [
-        (None, ASAP, None, "up to date", ""),
-        (state(), WITHIN, None, "up to date", ""),
+        (None, ASAP, None, "no rows yet", ""),
+        (state(), ASAP, None, "no rows yet", ""),
+        (state(delta_version=3), WITHIN, None, "up to date", ""),
         (state(), ASAP, timedelta(hours=9), "waiting", "for the next dispatch"),
         (state(), WITHIN, timedelta(minutes=5), "waiting", "due in 10 min"),
         (state(), WITHIN, timedelta(minutes=25), "late", "by 10 min"),

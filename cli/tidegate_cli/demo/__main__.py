@@ -62,6 +62,7 @@ def _play(console: Console) -> bool:
             demo.play(wave, number, len(waves))
         return _end(demo, Lake.of(connection), wanted)
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second ^C must not leave half of it running
         launcher.down(here=here)
         shutil.rmtree(here.state_dir, ignore_errors=True)
 

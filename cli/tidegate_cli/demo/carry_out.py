@@ -21,7 +21,7 @@ from tidegate_cli.demo.verdict import Verdict
 from tidegate_cli.follow import Line
 from tidegate_cli.ledger import Run
 from tidegate_cli.output import CliError
-from tidegate_cli.timings import in_states, of_run
+from tidegate_cli.timings import Recorded, in_states, of_run
 from tidegate_cli.verbs import dispatch, status, timings
 
 RECORDED_WITHIN_S = 120
@@ -109,7 +109,7 @@ class Demo:
     def _tell_line(self, line: Line) -> None:
         self.tell(line.text, at=f"{line.at:%H:%M:%S}")
 
-    def _show_receipts(self, recorded: timings.Recorded) -> None:
+    def _show_receipts(self, recorded: Recorded) -> None:
         receipts = list(recorded.receipts.values())
         self._console.print(timings.receipts_table(receipts))
         for remark in timings.remarks(receipts):

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Decide what is due, and start a run for it.")
 
 
+NOTHING_PENDING = "nothing is pending"
+"""What dispatch_runs says of a table that needs no run."""
+
+
 @dataclass(frozen=True)
 class Dispatched:
     """What dispatch_runs did."""
@@ -76,9 +80,10 @@ def _say_what_started(started: Dispatched) -> None:
     if started.run_id:
         say(f"Run {started.run_id} is started: {started.reason}")
         return
-    say(f"No run is started: {started.reason}.")
-    for table, reason in started.decisions.items():
-        say(f"  {table}: {reason}")
+    waiting = {table: why for table, why in started.decisions.items() if why != NOTHING_PENDING}
+    say(f"No run is started: {started.reason if waiting else NOTHING_PENDING}.")
+    for table, why in waiting.items():
+        say(f"  {table}: {why}")
 
 
 def dispatch(connection: Connection) -> Dispatched:
@@ -98,7 +103,7 @@ def parse_answer(answer: Any, state_machine_arn: str) -> Dispatched:
     return Dispatched(
         run_id=run_id,
         execution_arn=started.get("execution_arn") or (f"{executions}:{run_id}-1" if run_id else None),
-        reason=str(started.get("reason") or "nothing is pending"),
+        reason=str(started.get("reason") or NOTHING_PENDING),
         tables=tuple(started.get("tables") or ()),
         decisions=dict(started.get("decisions") or {}),
     )

@@ -68,8 +68,8 @@ def _no_table(connection: Connection, table: str) -> str:
     tables = sorted(ObjectStore(connection).folders(connection.lake_bucket))
     if not tables:
         return f"There is no table {table!r}: the lake is empty. A table appears with its first merge."
-    hint = did_you_mean(table, tables) or f" (tables: {', '.join(tables)})"
-    return f"There is no table {table!r} in the lake{hint}. A table appears with its first merge."
+    hint = did_you_mean(table, tables) or f" (tables: {', '.join(tables)})."
+    return f"There is no table {table!r} in the lake{hint} A table appears with its first merge."
 
 
 def show(result: Result, format_: Format) -> None:
