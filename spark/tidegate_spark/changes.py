@@ -225,7 +225,7 @@ def _placed(
         sf.lit(manifest.batch).cast("bigint").alias("batch"),
     )
     given = {
-        column.name: rows.try_cast(rows.quoted(f"capture {column.name}"), column.type)
+        column.name: sf.col(rows.quoted(f"capture {column.name}")).cast(column.type)
         for column in contract.columns
         if column.name in contract.captures
     }

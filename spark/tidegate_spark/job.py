@@ -88,7 +88,8 @@ def _session_of(spark: SparkSession, table: str) -> SparkSession:
     session.sparkContext.setJobDescription(f"tidegate {table}")
     for name, value in {
         "spark.sql.session.timeZone": "UTC",
-        # With pruning, the CSV parser no longer sees that a row has too many fields.
+        "spark.sql.ansi.enabled": "false",  # what a cast would cut is found in another way: sources/rows.py
+        # Were a column ever not asked for, the CSV parser would no longer see that a row has too many fields.
         "spark.sql.csv.parser.columnPruning.enabled": "false",
         "spark.sql.files.ignoreCorruptFiles": "false",
         "spark.sql.files.ignoreMissingFiles": "false",

@@ -75,7 +75,7 @@ def _cell(column: ContractColumn) -> rows.Cell:
         return rows.from_text(column.name, column.type)
     parsed = sf.col(rows.quoted(column.name))
     written = sf.get_json_object(sf.col(_LINE), f"$['{column.name}']")
-    value = rows.try_cast(rows.quoted(column.name), column.type) if wide else parsed
+    value = parsed.cast(column.type) if wide else parsed
     is_bad = value.isNull() & written.isNotNull()
     if wide:
         is_bad = is_bad | ~value.eqNullSafe(parsed)

@@ -10,7 +10,18 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
-from pyspark.sql.types import BinaryType, StringType, StructType, _parse_datatype_string
+from pyspark.sql.types import (
+    BinaryType,
+    BooleanType,
+    DataType,
+    DateType,
+    NumericType,
+    StringType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+    _parse_datatype_string,
+)
 
 from tidegate_spark.errors import BrokenFile, is_broken_content, is_gone
 from tidegate_spark.sources import rows
@@ -18,6 +29,13 @@ from tidegate_spark.storage import Storage
 from tidegate_spark.types import is_nested
 from tidegate_spark.work import Column as ContractColumn
 from tidegate_spark.work import Contract, SourceFile
+
+_FAMILIES: tuple[tuple[type[DataType], ...], ...] = (
+    (NumericType,),
+    (DateType, TimestampType, TimestampNTZType),
+    (BooleanType,),
+    (BinaryType,),
+)
 
 
 class ParquetFiles:
@@ -74,25 +92,27 @@ def _cell(session: SparkSession, column: ContractColumn, schema: StructType) -> 
         return rows.Cell(raw, sf.lit(None).cast("string"))
     if isinstance(found, StringType) and not is_nested(column.type):
         return rows.from_text(column.name, column.type)
-    try:
-        session.sql(f"SELECT try_cast(CAST(NULL AS {found.simpleString()}) AS {column.type})")
-    except AnalysisException:
+    if not _is_kin(session, found, wanted):
         raise BrokenFile(
             f"column {column.name} is {found.simpleString()}, the contract says {column.type}; "
             "send it in that type, or change the contract"
-        ) from None
-    value = rows.try_cast(rows.quoted(column.name), column.type)
+        )
+    value = raw.cast(column.type)
     is_bad = raw.isNotNull() & value.isNull()
-    if (
-        not is_nested(column.type)
-        and not isinstance(wanted, StringType | BinaryType)
-        and {
-            found.simpleString(),
-            wanted.simpleString(),
-        }
-        != {"float", "double"}
-    ):
+    both = {found.simpleString(), wanted.simpleString()}
+    if not is_nested(column.type) and wanted.simpleString() != "string" and both != {"float", "double"}:
         # 1.5 is no int and a time is no date: what doesn't come back the same has lost something.
-        back = f"try_cast(try_cast({rows.quoted(column.name)} AS {column.type}) AS {found.simpleString()})"
-        is_bad = is_bad | ~raw.eqNullSafe(sf.expr(back))
+        is_bad = is_bad | ~raw.eqNullSafe(value.cast(found))
     return rows.Cell(value, rows.cast_problem(column.name, column.type, raw, is_bad=is_bad))
+
+
+def _is_kin(session: SparkSession, found: DataType, wanted: DataType) -> bool:
+    """May one be cast to the other without guessing? A number is no time: nobody knows whose seconds it counts."""
+    for family in _FAMILIES:
+        if isinstance(found, family) or isinstance(wanted, family):
+            return isinstance(found, family) and isinstance(wanted, (*family, StringType))
+    try:
+        session.sql(f"SELECT try_cast(CAST(NULL AS {found.simpleString()}) AS {wanted.simpleString()})")
+    except AnalysisException:
+        return False
+    return True

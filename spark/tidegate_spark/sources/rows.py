@@ -1,6 +1,8 @@
 """The columns that every read row carries besides the contract's, and how a value gets its type.
 
-A value that doesn't fit its type is never lost and never an exception: the row says what is wrong with it.
+A value that doesn't fit its type is never lost and never an exception: the row says what is wrong with it. Casts
+are Spark's own lenient ones (the session sets ANSI off) and what they would cut is looked for: `try_cast` throws
+inside for each value that doesn't fit, which took a hundred times as long (0.2 ms a row of five such values).
 """
 
 from __future__ import annotations
@@ -56,16 +58,16 @@ def from_text(name: str, type_name: str) -> Cell:
     raw = sf.col(quoted(name))
     if type_name == "string":
         return Cell(raw, sf.lit(None).cast("string"))
-    value = try_cast(quoted(name), type_name)
+    value = raw.cast(type_name)
     is_less = sf.lit(False)
     if type_name in _INTEGERS:
-        without_zeros = f"regexp_replace({quoted(name)}, '[.]0+$', '')"
-        value = sf.coalesce(value, try_cast(without_zeros, type_name))
+        # The cast itself would take 1.5 for 1.
+        is_less = raw.contains(".") & raw.rlike("[.]0*[1-9]")
     elif type_name == "date":
-        moment = try_cast(quoted(name), "timestamp")
+        moment = raw.cast("timestamp")
         is_less = (sf.length(sf.trim(raw)) > _DATE_CHARACTERS) & ~moment.eqNullSafe(value.cast("timestamp"))
     elif wide := widest_decimal(type_name):
-        is_less = ~value.eqNullSafe(try_cast(quoted(name), wide))
+        is_less = ~value.eqNullSafe(raw.cast(wide))
     return Cell(value, cast_problem(name, type_name, raw, is_bad=raw.isNotNull() & (value.isNull() | is_less)))
 
 
@@ -76,11 +78,6 @@ def widest_decimal(type_name: str) -> str | None:
         return None
     whole = int(found[1]) - int(found[2])
     return f"decimal({_MOST_DIGITS},{_MOST_DIGITS - whole})"
-
-
-def try_cast(expression: str, type_name: str) -> Column:
-    """Null instead of an error where the value doesn't fit."""
-    return sf.expr(f"try_cast({expression} AS {type_name})")
 
 
 def cast_problem(name: str, type_name: str, raw: Column, *, is_bad: Column) -> Column:
