@@ -120,14 +120,26 @@ def test_settling_survives_a_crash_at_each_call(action: str, at: int, after: boo
 def test_one_who_slept_on_a_claim_that_was_given_up_learns_that_it_lost() -> None:
     # GIVEN run A, which opened a claim and then slept, and run B, which took the lease and found no candidates
     plane = ControlPlane()
-    plane.land("flights/2013-01/a.csv")
+    a = plane.land("flights/2013-01/a.csv")
     plane.ledger.take_lease("flights", "A", None)
-    asleep = OpenClaim(1, "s3://control/batches/flights/000000000001/candidates-1.json")
-    plane.ledger.open_claim("flights", "A", asleep)
-    plane.ledger.take_lease("flights", "B", "A")
-    assert claim(plane, "B", "2") is not None
-    # WHEN A wakes, THEN it cannot write its candidates and so marks nothing
-    assert plane.objects.create(asleep.candidates_uri, b"candidates of A") is False
+    create, sealed = plane.objects.create, []
+
+    def asleep(uri: str, data: bytes) -> bool:
+        if not sealed:
+            sealed.append("soon")
+            plane.ledger.take_lease("flights", "B", "A")
+            b = plane.land("flights/2013-01/b.csv")
+            # AND B sees another file than A did
+            plane.ledger.pending = lambda table=None: iter([b])
+            sealed.append(claim(plane, "B", "2"))
+        return create(uri, data)
+
+    plane.objects.create = asleep  # type: ignore[method-assign]
+    # WHEN A wakes, THEN it marks nothing: its file waits for the next batch
+    with pytest.raises(ClaimMoved, match="was given up"):
+        claim(plane, "A", "1")
+    assert plane.ledger.arrivals[a.bucket, a.key, a.sequencer].state == "pending"
+    assert [key for key, _ in listed(plane)] == ["flights/2013-01/b.csv"]
 
 
 def test_a_claim_whose_candidates_are_written_is_finished_with_these_and_nothing_else() -> None:

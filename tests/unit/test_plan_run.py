@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fakes.control_plane import LANDING, NOW, ControlPlane, execution
 from fakes.ledger import FakeLedger
-from tidegate.errors import InvalidRunInput, LeaseHeld, RunFailed, RunIsLive, StalePass, UnknownTable
+from tidegate.errors import ClaimMoved, InvalidRunInput, LeaseHeld, RunFailed, RunIsLive, StalePass, UnknownTable
 from tidegate.ports import OpenClaim
 from tidegate.runs import Run
 
@@ -154,6 +154,8 @@ class TestWhoMayPlan:
         plane.machine.running.add(execution("r-1").arn)
         with pytest.raises(RunFailed):
             plane.settle("fail_run", RUN, execution("r-2"))
+        assert plane.ledger.runs["r"].state == "running"
+        assert plane.ledger.table("flights").lease is not None
         assert plane.settle("fail_run", RUN, execution("r-2", 1))["redriven"] is True
         # THEN it is refused again, once, and r-1 is still the one
         with pytest.raises(RunIsLive):
@@ -181,6 +183,21 @@ class TestWhoMayPlan:
         plane.plan(RUN, execution("r-1"))
         with pytest.raises(RunIsLive):
             plane.plan(RUN, execution("r-2"))
+
+    def test_a_run_that_another_execution_began_since_it_was_looked_at_is_left_to_that_one(self) -> None:
+        plane = ControlPlane()
+        plane.land("flights/2013-01/a.csv")
+        pending = plane.ledger.pending
+
+        def meanwhile(table: str | None = None) -> Any:
+            plane.ledger.pending = pending  # type: ignore[method-assign]
+            plane.plan(RUN, execution("r-2"))
+            return pending(table)
+
+        plane.ledger.pending = meanwhile  # type: ignore[method-assign]
+        with pytest.raises(RunIsLive, match="at this moment"):
+            plane.plan(RUN, execution("r-1"))
+        assert plane.ledger.runs["r"].execution_arn == execution("r-2").arn
 
     def test_a_plan_that_was_overtaken_hands_out_nothing(self) -> None:
         class Overtaken(FakeLedger):
@@ -236,10 +253,26 @@ class TestLeases:
         plane.land("airlines/a.csv")
         assert tables_of(plane.plan({}, execution("mine"))) == ["airlines"]
 
+    def test_a_claim_that_another_run_moved_keeps_no_other_table_from_being_merged(self) -> None:
+        class Moved(FakeLedger):
+            def open_claim(self, table: str, run_id: str, claim: OpenClaim) -> None:
+                if table == "flights":
+                    raise ClaimMoved("batch 1 of flights was taken")
+                super().open_claim(table, run_id, claim)
+
+        plane = ControlPlane(Moved())
+        plane.land("flights/2013-01/a.csv")
+        plane.land("airlines/a.csv")
+        plan = plane.plan({}, execution("r"))
+        assert tables_of(plan) == ["airlines"]
+        assert [each["reason"] for each in plan["held"]] == ["batch 1 of flights was taken"]
+
     def test_what_was_settled_between_the_look_and_the_lease_is_not_done_again(self) -> None:
         plane = ControlPlane()
         plane.land("flights/2013-01/a.csv")
-        stale = replace(plane.ledger.table("flights"), open_claim=OpenClaim(1, "s3://control/never.json"))
+        plane.plan({}, execution("other"))
+        stale = replace(plane.ledger.table("flights"), lease=None)
+        assert stale.unsettled_batch == 1
         plane.whole_run({}, execution("other"))
         plane.ledger.tables = lambda names: dict.fromkeys(names, stale)  # type: ignore[method-assign]
         assert plane.plan({"tables": ["flights"]}, execution("mine"))["work"] == "none"

@@ -79,6 +79,11 @@ def test_a_cluster_is_its_runs_by_its_whole_name(stack: str, run_id: str, is_min
     assert is_cluster_of(cluster_name("tidegate", "r", 1, 2), stack, run_id) is is_mine
 
 
+@pytest.mark.parametrize("name", ["0-1", "0-1-tidegate-r-", "x-tidegate-r-0-1", "tidegate-r-0-1\n", "tidegate-r--1"])
+def test_a_cluster_of_another_make_is_nobodys(name: str) -> None:
+    assert not is_cluster_of(name, "tidegate", "r")
+
+
 run_ids = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,20}\Z")
 
 
