@@ -15,6 +15,7 @@ GAPS = (
     "tidegate_local.cloudformation_emr",
     "tidegate_local.emr",
     "tidegate_local.lambda_errors",
+    "tidegate_local.s3_events",
     "tidegate_local.stepfunctions_emr",
     "tidegate_local.stepfunctions_execution",
     "tidegate_local.stepfunctions_jsonata",
