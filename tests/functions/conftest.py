@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,9 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+from fakes import policies
 from fakes.contracts import document
 from moto import mock_aws
 
@@ -151,6 +155,29 @@ def run(account: Account, layers: Path) -> Callable[..., Any]:
         seen.add(module.__name__)
         # As tidegate.composition does; pytest sets the filters anew for each test.
         warnings.filterwarnings("ignore", "No application metrics to publish")
-        return json.loads(json.dumps(module.handler(json.loads(json.dumps(event)), context or Context())))
+        with as_function(module.__name__):
+            return json.loads(json.dumps(module.handler(json.loads(json.dumps(event)), context or Context())))
 
     return call
+
+
+@contextmanager
+def as_function(name: str) -> Iterator[None]:
+    """Refuse whatever template.yaml does not grant to the function: moto itself allows everything."""
+    granted = policies.grants()[name]
+    send = BaseClient._make_api_call
+
+    def send_if_allowed(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        service = client.meta.service_model.service_id.hyphenize()
+        policies.check(granted, name, service, operation, request)
+        try:
+            return send(client, operation, request)
+        except ClientError as error:
+            if service == "s3" and error.response["Error"]["Code"] in {"404", "NoSuchKey", "NoSuchVersion"}:
+                # Without it, S3 says Forbidden of a key that isn't there.
+                policies.check(granted, name, service, "ListObjectsV2", {"Bucket": request["Bucket"]})
+            raise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", send_if_allowed)
+        yield
