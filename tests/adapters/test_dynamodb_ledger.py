@@ -127,3 +127,18 @@ def test_throttling_has_one_name(dynamodb: Any, monkeypatch: pytest.MonkeyPatch,
     ):
         with pytest.raises(Throttled):
             use()
+
+
+@pytest.mark.parametrize("letter", ["k", "é"])
+def test_the_longest_key_of_s3_is_recorded_and_found(dynamodb: Any, letter: str) -> None:
+    # GIVEN a key of 1,024 bytes, which is as much as DynamoDB takes as a sort key, and nothing beside it
+    key = f"flights/{letter * (1016 // len(letter.encode()))}"
+    assert len(key.encode()) == 1024
+    ledger = DynamoLedger("ledger")
+    ledger.record_arrival(arrival(key), NOW)
+    # THEN the index's sort key keeps to the limit, and the arrival is found and claimed all the same
+    (item,) = scan(dynamodb)
+    assert len(item["pending_sk"].encode()) in {1023, 1024}
+    (found,) = ledger.pending("flights")
+    assert found.key == key
+    assert ledger.mark_claimed(found, 1, "claimed") is True

@@ -148,7 +148,7 @@ class Objects(Protocol):
         """Write an object, over an older one too."""
 
     def create(self, uri: str, data: bytes) -> bool:
-        """Write an object that is not there yet; False if it is."""
+        """Write an object that is not there yet; False if it is. Throttled also while another write is under way."""
 
     def names(self, prefix_uri: str) -> list[str]:
         """URIs below a prefix, sorted."""

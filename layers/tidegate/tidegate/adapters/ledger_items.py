@@ -13,6 +13,9 @@ Item = Mapping[str, Any]
 
 RUNS_PK = "run"
 
+MAXIMUM_SORT_KEY_BYTES = 1024
+"""DynamoDB's limit, of an index too. An S3 key alone may be as long."""
+
 
 def arrival_key(bucket: str, key: str, sequencer: str) -> dict[str, str]:
     return {"pk": f"arrival#{bucket}/{key}", "sk": sequencer}
@@ -58,7 +61,9 @@ def arrival_item(arrival: Arrival, now: datetime) -> dict[str, Any]:
     if arrival.state == "pending":
         # The keys of the sparse index: only while pending.
         item["pending_pk"] = pending_pk(shard_of(arrival.object_name))
-        item["pending_sk"] = f"{arrival.table}#{iso(arrival.event_time)}#{arrival.key}#{arrival.sequencer}"
+        sort_key = f"{arrival.table}#{iso(arrival.event_time)}#{arrival.key}#{arrival.sequencer}"
+        # Keys of an index may be equal, so nothing is lost with the end of a long one.
+        item["pending_sk"] = sort_key.encode()[:MAXIMUM_SORT_KEY_BYTES].decode(errors="ignore")
     return item
 
 

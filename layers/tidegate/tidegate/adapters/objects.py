@@ -6,10 +6,11 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tidegate.adapters.clients import CONFIG, code_of, throttling_named
-from tidegate.errors import SourceGone
+from tidegate.errors import SourceGone, Throttled
 
 _NOT_THERE = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404"})
-_THERE_ALREADY = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_THERE_ALREADY = frozenset({"PreconditionFailed", "412"})
+_WRITTEN_AT_THIS_MOMENT = frozenset({"ConditionalRequestConflict", "409"})
 
 
 class S3Objects:
@@ -41,6 +42,9 @@ class S3Objects:
         except ClientError as error:
             if code_of(error) in _THERE_ALREADY:
                 return False
+            if code_of(error) in _WRITTEN_AT_THIS_MOMENT:
+                # Whether the other write succeeds is not known yet, so neither answer would be true.
+                raise Throttled(f"{uri} is being written by somebody else at this moment; try again") from error
             raise
         return True
 
@@ -69,8 +73,9 @@ class S3Objects:
         target_bucket, target_key = split_uri(target_uri)
         try:
             with throttling_named("s3:CopyObject"):
-                # One call up to 5 GiB; above that boto3 copies in parts.
-                self._client.copy(source, target_bucket, target_key, SourceClient=self._client)
+                # Above 8 MiB boto3 copies in parts. Tags stay behind: to read them is a right of its own.
+                untagged = {"TaggingDirective": "REPLACE"}
+                self._client.copy(source, target_bucket, target_key, ExtraArgs=untagged, SourceClient=self._client)
         except ClientError as error:
             if code_of(error) in _NOT_THERE:
                 raise SourceGone(
