@@ -4,6 +4,7 @@ import fnmatch
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,10 @@ _Loader.add_constructor("!Sub", _sub)
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
-def grants(text: str | None = None) -> dict[str, list[Grant]]:
+@cache
+def grants() -> dict[str, list[Grant]]:
     """What each function is granted by its own policy, by the function's folder."""
-    template = yaml.load(text or TEMPLATE.read_text(encoding="utf-8"), _Loader)
+    template = yaml.load(TEMPLATE.read_text(encoding="utf-8"), _Loader)
     found: dict[str, list[Grant]] = {}
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
