@@ -39,9 +39,7 @@ def build_tidegate(python_dir: Path) -> None:
 
 def build_contracts(python_dir: Path) -> None:
     """The contracts in tables/ as package `tidegate_contracts`: checked, then compiled to contracts.json."""
-    package = make_package(
-        python_dir / "tidegate_contracts", "The contracts of this deployment, compiled to JSON."
-    )
+    package = make_package(python_dir / "tidegate_contracts", "The contracts of this deployment, compiled to JSON.")
     compile_contracts(package / "contracts.json")
 
 
@@ -58,9 +56,7 @@ def build_artifacts(python_dir: Path) -> None:
     shutil.copyfile(ROOT / "spark" / "install_python_deps.sh", package / "install_python_deps.sh")
     compile_contracts(package / "contracts.json")
     shutil.copyfile(cluster_packages(), package / f"python-deps-{CLUSTER_ARCHITECTURE}.zip")
-    for path in sorted(
-        (ROOT / "tables").rglob("*")
-    ):  # the user's SQL and scripts, beside the contracts that name them
+    for path in sorted((ROOT / "tables").rglob("*")):  # the user's SQL and scripts, beside the contracts that name them
         if path.is_file() and path.suffix in {".sql", ".py"}:
             target = package / "user" / path.relative_to(ROOT / "tables")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,9 +75,7 @@ def cluster_packages() -> Path:
     """A zip of the packages in locks/cluster.txt, kept between builds because NumPy is large."""
     lock = (ROOT / "locks" / "cluster.txt").read_bytes()
     this_file = Path(__file__).read_bytes()
-    made = (
-        CACHE / f"python-deps-{CLUSTER_ARCHITECTURE}-{hashlib.sha256(lock + this_file).hexdigest()[:16]}.zip"
-    )
+    made = CACHE / f"python-deps-{CLUSTER_ARCHITECTURE}-{hashlib.sha256(lock + this_file).hexdigest()[:16]}.zip"
     if not made.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:

@@ -35,9 +35,7 @@ def test_what_runs_on_lambda_is_pure_python(built: dict[str, Path]) -> None:
     # Design: "Layers are pure Python, so the very same artifact runs on arm64 Lambda and in the local cloud."
     for layer in LAYERS:
         assert contents(built[layer]), layer
-        assert not [name for name in contents(built[layer]) if name.endswith((".so", ".pyd", ".dylib"))], (
-            layer
-        )
+        assert not [name for name in contents(built[layer]) if name.endswith((".so", ".pyd", ".dylib"))], layer
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -132,10 +132,7 @@ def test_each_states_output_is_what_the_next_one_was_recorded_to_meet(machine: d
     ):
         inputs, result = RECORDED[name]
         state = states[name]
-        made = [
-            filled(state["Output"], {"input": given, "result": result, "context": context})
-            for given in inputs
-        ]
+        made = [filled(state["Output"], {"input": given, "result": result, "context": context}) for given in inputs]
         wanted = [set(given) for given in RECORDED[state["Next"]][0]]
         assert [set(output) for output in made if set(output) not in wanted] == [], name
         for catch in state["Catch"]:
@@ -159,9 +156,7 @@ def test_each_states_output_is_what_the_next_one_was_recorded_to_meet(machine: d
         ),
     ],
 )
-def test_emr_calls_fit_the_service_model(
-    name: str, operation: str, as_request: Any, machine: dict[str, Any]
-) -> None:
+def test_emr_calls_fit_the_service_model(name: str, operation: str, as_request: Any, machine: dict[str, Any]) -> None:
     state = all_states(machine)[name]
     states = {"input": RECORDED[name][0][0], "context": {"Execution": EXECUTION}}
     shape = botocore.session.get_session().get_service_model("emr").operation_model(operation).input_shape

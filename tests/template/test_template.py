@@ -67,9 +67,7 @@ def test_every_queue_is_encrypted_tls_only_and_ends_where_things_are_kept(resour
         assert f"{end.removesuffix('.Arn')}.QueueName" in watched, f"nobody would see what ends in {end}"
 
 
-def test_the_queue_waits_six_times_its_readers_timeout(
-    resources: Resources, template: dict[str, Any]
-) -> None:
+def test_the_queue_waits_six_times_its_readers_timeout(resources: Resources, template: dict[str, Any]) -> None:
     timeout_s = template["Globals"]["Function"]["Timeout"]
     assert resources["ArrivalsQueue"]["Properties"]["VisibilityTimeout"] == 6 * timeout_s
 
@@ -91,9 +89,7 @@ def test_every_function_is_named_after_what_it_does_and_keeps_its_logs_for_a_whi
 def test_a_new_layer_makes_new_versions_of_its_functions(resources: Resources) -> None:
     for name, layer in of_type(resources, "AWS::Serverless::LayerVersion").items():
         assert layer["PublishLambdaVersion"] is True, name
-        assert layer["RetentionPolicy"] == "Retain", (
-            f"{name}: a version of a function still needs the old one"
-        )
+        assert layer["RetentionPolicy"] == "Retain", f"{name}: a version of a function still needs the old one"
 
 
 def test_the_machine_calls_versions_of_functions(resources: Resources) -> None:
@@ -148,9 +144,7 @@ def test_the_stack_says_where_its_parts_are(template: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("attribute", ["pk", "sk", "pending_pk", "pending_sk"])
-def test_the_ledger_is_encrypted_recoverable_and_has_a_sparse_index(
-    attribute: str, resources: Resources
-) -> None:
+def test_the_ledger_is_encrypted_recoverable_and_has_a_sparse_index(attribute: str, resources: Resources) -> None:
     ledger = resources["Ledger"]["Properties"]
     assert ledger["SSESpecification"] == {"SSEEnabled": True}
     assert ledger["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}

@@ -215,9 +215,7 @@ def test_each_mistake_is_one_line_that_says_what_to_write(change: tuple[str, str
 
 
 def test_several_mistakes_are_all_said_at_once_in_the_order_of_their_lines() -> None:
-    text = GOOD.replace("delay: int", "_tidegate: int").replace(
-        "sequence_by: updated_at", "sequence_by: flight_id"
-    )
+    text = GOOD.replace("delay: int", "_tidegate: int").replace("sequence_by: updated_at", "sequence_by: flight_id")
     assert lines(text) == [
         "t.yaml:7: columns._tidegate: is reserved: Tidegate keeps the origin of each row in _tidegate; use another name",
         "t.yaml:12: merge.sequence_by: 'flight_id' is one of the keys, so the changes of a row never differ in it;"
@@ -301,9 +299,7 @@ class TestBetweenContracts:
         ]
 
     def test_patterns_that_can_match_one_key(self) -> None:
-        other = GOOD.replace("table: flights", "table: others").replace(
-            "flights/{month}", "flights/{month}-late"
-        )
+        other = GOOD.replace("table: flights", "table: others").replace("flights/{month}", "flights/{month}-late")
         assert lines(GOOD, other) == [
             "u.yaml:2: landing: 'flights/x-late/.csv' would belong to 'flights' (t.yaml:2) as well; let their folders"
             " differ"

@@ -1,6 +1,8 @@
 """Batches: which arrivals of a table are merged together, and the manifest that fixes their list for ever."""
 
 import hashlib
+import heapq
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,13 +62,16 @@ def order_of(arrival: Arrival) -> tuple[object, ...]:
 
 
 def choose_candidates(pending: Iterable[Arrival], contract: Contract) -> Candidates:
-    """Take the oldest pending arrivals that fit into one batch; at least one, however large it is."""
+    """Take the oldest pending arrivals that fit into one batch; at least one, however large it is.
+
+    A backlog may be far larger than a batch and than a function's memory: no more than a batch of it is kept.
+    """
     taken: list[Arrival] = []
     size_bytes = 0
-    waiting = sorted(pending, key=order_of)
-    for arrival in waiting:
-        is_full = len(taken) >= contract.max_files or size_bytes + arrival.size_bytes > contract.max_bytes
-        if taken and is_full:
+    counter = itertools.count()
+    counted = (arrival for arrival, _ in zip(pending, counter, strict=False))
+    for arrival in heapq.nsmallest(contract.max_files, counted, key=order_of):
+        if taken and size_bytes + arrival.size_bytes > contract.max_bytes:
             break
         taken.append(arrival)
         size_bytes += arrival.size_bytes
@@ -78,7 +83,7 @@ def choose_candidates(pending: Iterable[Arrival], contract: Contract) -> Candida
     return Candidates(
         files=tuple(arrival for arrival in taken if not is_superseded(arrival)),
         superseded=tuple(arrival for arrival in taken if is_superseded(arrival)),
-        left=len(waiting) - len(taken),
+        left=next(counter) - len(taken),
     )
 
 

@@ -19,6 +19,20 @@ class Started:
     is_new: bool
 
 
+@dataclass
+class Waiting:
+    """What is pending for a table, added up as it is read: a backlog may be larger than the function's memory."""
+
+    files: int = 0
+    size_bytes: int = 0
+    oldest: datetime | None = None
+
+    def add(self, arrival: Arrival) -> None:
+        self.files += 1
+        self.size_bytes += arrival.size_bytes
+        self.oldest = arrival.event_time if self.oldest is None else min(self.oldest, arrival.event_time)
+
+
 def dispatch_due_runs(
     *,
     ledger: Ledger,
@@ -47,10 +61,10 @@ def take_snapshots(ledger: Ledger, machine: Machine, contracts: Contracts) -> li
 
     A lease whose run has no running execution holds nobody back: Plan run takes it over once the cluster is gone.
     """
-    pending: dict[str, list[Arrival]] = defaultdict(list)
+    pending: dict[str, Waiting] = defaultdict(Waiting)
     for arrival in ledger.pending():
         if arrival.table is not None:
-            pending[arrival.table].append(arrival)
+            pending[arrival.table].add(arrival)
     tables = ledger.tables(sorted(contracts.by_table))
     owners = {table.lease.run_id for table in tables.values() if table.lease is not None}
     live_owners = {run_id for run_id in owners if is_live(run_id, ledger, machine)}
@@ -60,9 +74,9 @@ def take_snapshots(ledger: Ledger, machine: Machine, contracts: Contracts) -> li
         snapshots.append(
             TableSnapshot(
                 contract=contract,
-                pending_files=len(waiting),
-                pending_bytes=sum(arrival.size_bytes for arrival in waiting),
-                oldest_event_time=min((arrival.event_time for arrival in waiting), default=None),
+                pending_files=waiting.files,
+                pending_bytes=waiting.size_bytes,
+                oldest_event_time=waiting.oldest,
                 held_by=table.lease.run_id if table.lease and table.lease.run_id in live_owners else None,
                 unsettled_batch=table.unsettled_batch or (table.open_claim.batch if table.open_claim else None),
                 retry_after=table.retry_after,

@@ -251,8 +251,8 @@ def _locations(batch: Batch, ports: PlanPorts) -> dict[str, str]:
         if entry["version_id"] is None and entry["etag"] and entry["etag"] != etag:
             # Copying what is there now would merge other bytes under this arrival's name.
             raise SourceGone(
-                f"s3://{entry['bucket']}/{entry['key']} was overwritten or deleted before it was merged, and its bucket "
-                "keeps no versions. Switch versioning on, and land the file again under another name"
+                f"s3://{entry['bucket']}/{entry['key']} was overwritten or deleted before it was merged, and its "
+                "bucket keeps no versions. Switch versioning on, and land the file again under another name"
             )
         target = f"{folder}/{staged_name(entry['index'], entry['key'])}"
         ports.objects.copy_version(entry["bucket"], entry["key"], entry["version_id"], target)

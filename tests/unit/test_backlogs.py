@@ -1,0 +1,51 @@
+"""A backlog that is far larger than a batch, or than a function's memory."""
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+from fakes.contracts import contract
+from fakes.control_plane import NOW, ControlPlane
+from tidegate.arrivals import Arrival, pad_sequencer
+from tidegate.batches import choose_candidates
+from tidegate.usecases.dispatch_runs import take_snapshots
+
+BACKLOG = 5_000
+FIRST = Arrival("landing", "flights/2013-01/a.csv", pad_sequencer("1"), "Object Created", NOW, 3, table="flights")
+
+
+class Backlog:
+    """Arrivals that come out of the ledger one by one, the newest first; `most` of them were kept at once."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._kept: weakref.WeakSet[Arrival] = weakref.WeakSet()
+
+    def __iter__(self) -> Iterator[Arrival]:
+        for number in reversed(range(BACKLOG)):
+            arrival = replace(FIRST, key=f"flights/2013-01/{number:06d}.csv", event_time=NOW + timedelta(0, number))
+            self._kept.add(arrival)
+            self.most = max(self.most, len(self._kept))
+            yield arrival
+
+
+def test_a_claim_takes_the_oldest_and_keeps_no_more_than_a_batch() -> None:
+    backlog = Backlog()
+    chosen = choose_candidates(backlog, contract(max_files=10))
+    assert [each.event_time - NOW for each in chosen.files] == [timedelta(0, number) for number in range(10)]
+    assert chosen.left == BACKLOG - 10
+    assert backlog.most <= 10 + 3  # the one that is read, and those that Python's loops still hold
+
+
+def test_dispatch_adds_up_and_keeps_nothing() -> None:
+    backlog, plane = Backlog(), ControlPlane()
+    plane.ledger.pending = lambda table=None: iter(backlog)
+    flights = next(
+        each
+        for each in take_snapshots(plane.ledger, plane.machine, plane.contracts)
+        if each.contract.table == "flights"
+    )
+    assert (flights.pending_files, flights.pending_bytes) == (BACKLOG, 3 * BACKLOG)
+    assert flights.oldest_event_time == NOW
+    assert backlog.most <= 3
