@@ -143,3 +143,19 @@ class TestRuns:
         assert dispatched_run_id(NOW, "2026-03-01T11:59:00Z") == "run-20260301T1159Z"
         later = NOW + timedelta(milliseconds=5)
         assert dispatched_run_id(NOW, None) != dispatched_run_id(later, None)
+
+
+class TestWordsForAFailedRun:
+    def test_a_lambdas_message_is_read_out_of_its_json(self) -> None:
+        error = {
+            "Error": "UnknownTable",
+            "Cause": '{"errorMessage": "no contract has it", "errorType": "UnknownTable"}',
+        }
+        assert "UnknownTable: no contract has it." in words_for_failed_run("r", [], error)
+
+    def test_a_cluster_that_could_not_be_ended_is_named(self) -> None:
+        # GIVEN a run that failed WHEN a cluster is left THEN nobody is told that none is
+        words = words_for_failed_run("r", [], None, ["j-1"])
+        assert "cluster j-1 could not be ended" in words
+        assert "no cluster is left" not in words
+        assert "no cluster is left" in words_for_failed_run("r", [], None)

@@ -1,5 +1,6 @@
 """Failures: when a batch is tried again, when its table is blocked, and the words that the operator reads."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,19 +44,38 @@ def decide_retry(failure: NotMerged, attempts: int, failures: int, now: datetime
     return RetryDecision(now + timedelta(seconds=pause_s), attempts, failures, blocked)
 
 
-def words_for_failed_run(run_id: str, unsettled: Sequence[Mapping[str, Any]], error: Mapping[str, Any] | None) -> str:
+def words_for_failed_run(
+    run_id: str,
+    unsettled: Sequence[Mapping[str, Any]],
+    error: Mapping[str, Any] | None,
+    clusters_left: Sequence[str] = (),
+) -> str:
     """What failed, why, and what to do: the cause of a failed execution.
 
-    `unsettled` has table, batch and error; `error` is what Step Functions caught, if it caught something.
+    `unsettled` has table, batch and error; `error` is what Step Functions caught, if it caught something;
+    `clusters_left` are the ids of clusters that could not be ended.
     """
     what = [f"{each['table']} batch {each['batch']}: {each['error']}" for each in unsettled]
     if error:
-        what.append(f"{error.get('Error', 'unknown error')}: {error.get('Cause', 'no cause given')}")
+        what.append(f"{error.get('Error', 'unknown error')}: {cause_of(error)}")
     what = what or ["nobody recorded why"]
+    left = (
+        f"cluster {', '.join(clusters_left)} could not be ended: end it now" if clusters_left else "no cluster is left"
+    )
     text = (
         f"Run {run_id} failed. " + " | ".join(what) + ". "
-        "What could be merged is merged, and no cluster is left. Redrive this execution, or start a new one with the "
-        "same input: both go on with the batches that are not merged. "
+        f"What could be merged is merged, and {left}. Redrive this execution, or start a new one with the same "
+        "input: both go on with the batches that are not merged. "
         f"More: tidegate status, and the receipts of run {run_id} in the control bucket."
     )
     return text if len(text) <= MAXIMUM_CAUSE_CHARACTERS else text[: MAXIMUM_CAUSE_CHARACTERS - 1] + "…"
+
+
+def cause_of(error: Mapping[str, Any]) -> str:
+    """The sentence in a cause that Step Functions caught: a Lambda's is JSON around its message."""
+    cause = str(error.get("Cause") or "no cause given")
+    try:
+        document = json.loads(cause)
+    except ValueError:
+        return cause
+    return str(document.get("errorMessage", cause)) if isinstance(document, dict) else cause

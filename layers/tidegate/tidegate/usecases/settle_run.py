@@ -100,9 +100,10 @@ def fail_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> di
     if run.execution_arn != execution.arn:
         raise RunFailed(words_for_failed_run(run.run_id, [], request.error))
     unsettled = _settle(run, ports, now)["unsettled"]
-    if not ports.clusters.alive(ports.stack, run.run_id):
+    left = ports.clusters.alive(ports.stack, run.run_id)
+    if not left:
         _free_leases(run, ports)
-    words = words_for_failed_run(run.run_id, unsettled, request.error)
+    words = words_for_failed_run(run.run_id, unsettled, request.error, left)
     ports.ledger.end_run(run.run_id, "failed", {"message": words, "unsettled": unsettled}, words, now)
     raise RunFailed(words)
 
