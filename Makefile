@@ -29,6 +29,7 @@ lint:
 	$(BIN)/ruff check --quiet $(PYTHON_FILES)
 	$(BIN)/lint-imports --no-cache > .tidegate/lint-imports.log || (cat .tidegate/lint-imports.log; exit 1)
 	$(BIN)/cfn-lint template.yaml
+	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint > .tidegate/sam-validate.log 2>&1 || (cat .tidegate/sam-validate.log; exit 1)
 
 types:
 	$(BIN)/mypy

@@ -1,6 +1,9 @@
 """The set-up, the locks and CI say the same."""
 
 import re
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,32 @@ def test_every_exact_pin_has_its_reason() -> None:
     pins = [line for line in lines if re.match(r'\s+"[\w-]+==', line)]
     assert pins
     assert [line for line in pins if "#" not in line] == []
+
+
+@pytest.mark.parametrize("version", [(3, 9), (3, 12)])
+def test_another_python_is_refused_with_what_to_do(
+    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # GIVEN a Python that PySpark 3.5 or the code does not run on
+    setup = runpy.run_path(str(ROOT / "local" / "setup.py"))
+    monkeypatch.setattr(sys, "version_info", (*version, 0))
+    # WHEN the set-up begins THEN one sentence says what is wrong and what to do
+    with pytest.raises(SystemExit) as ended:
+        setup["check_python"]()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert f"this is Python {version[0]}.{version[1]}" in said
+    assert "PYTHON=" in said
+
+
+def test_a_full_disk_is_refused_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    setup = runpy.run_path(str(ROOT / "local" / "setup.py"))
+    setup["check_room"].__globals__["ROOM_BYTES"] = 2**60
+    with pytest.raises(SystemExit):
+        setup["check_room"]()
+    assert "GiB are free" in capsys.readouterr().err
+
+
+def test_a_set_up_that_is_done_is_silent() -> None:
+    done = subprocess.run([sys.executable, ROOT / "local" / "setup.py"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
