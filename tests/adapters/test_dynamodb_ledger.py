@@ -142,3 +142,22 @@ def test_the_longest_key_of_s3_is_recorded_and_found(dynamodb: Any, letter: str)
     (found,) = ledger.pending("flights")
     assert found.key == key
     assert ledger.mark_claimed(found, 1, "claimed") is True
+
+
+def test_what_is_decided_on_is_read_consistently(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN that moto, unlike DynamoDB, never answers with something old
+    ledger, asked = DynamoLedger("ledger"), []
+    send = ledger._client._make_api_call
+
+    def listen(operation: str, request: dict[str, Any]) -> Any:
+        asked.append((operation, request))
+        return send(operation, request)
+
+    monkeypatch.setattr(ledger._client, "_make_api_call", listen)
+    ledger.table("flights")
+    ledger.tables(["flights"])
+    ledger.run("r")
+    ledger.admitted_pass("arn")
+    assert [operation for operation, _ in asked] == ["GetItem", "BatchGetItem", "GetItem", "GetItem"]
+    for _, request in asked:
+        assert request.get("RequestItems", {}).get("ledger", request)["ConsistentRead"] is True
