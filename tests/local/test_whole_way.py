@@ -167,7 +167,7 @@ def test_a_run_whose_step_is_killed_fails_and_a_redrive_merges_its_batch_once(sy
     system.steps.redrive_execution(executionArn=arn)
     done = system.end_of(arn)
     # THEN the same execution succeeds, and the batch is one commit
-    assert done["status"] == "SUCCEEDED", done
+    assert done["status"] == "SUCCEEDED", (done.get("error"), done.get("cause"))
     assert system.rows("planes", "tailnum") == [("N1",)]
     commits = [json.loads(each.get("userMetadata", "{}")) for each in system.table("planes").history()]
     assert [each["tidegate"]["batch"] for each in commits if each] == [1]
