@@ -16,9 +16,14 @@ GAPS = (
     "tidegate_local.emr",
     "tidegate_local.lambda_errors",
     "tidegate_local.s3_events",
+    "tidegate_local.stepfunctions_calls",
     "tidegate_local.stepfunctions_emr",
+    "tidegate_local.stepfunctions_events",
     "tidegate_local.stepfunctions_execution",
     "tidegate_local.stepfunctions_jsonata",
+    "tidegate_local.stepfunctions_retry",
+    "tidegate_local.stepfunctions_start",
+    "tidegate_local.stepfunctions_walk",
     "tidegate_local.stepfunctions_yaml",
 )
 """A module a gap of ministack; each has `install()` and says in its docstring what it fills."""
