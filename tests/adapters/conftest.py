@@ -5,6 +5,7 @@ from typing import Any
 
 import boto3
 import pytest
+from fakes import models
 from fakes.aws import FakeMachine
 from fakes.ledger import FakeLedger
 from fakes.objects import FakeObjects
@@ -14,6 +15,7 @@ from tidegate.adapters.machine import StepFunctionsMachine
 from tidegate.adapters.objects import S3Objects
 from tidegate.ports import Ledger, Machine, Objects
 
+models.share()
 LEDGER = "ledger"
 
 

@@ -15,10 +15,11 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from fakes import policies
+from fakes import models, policies
 from fakes.contracts import document
 from moto import mock_aws
 
+models.share()
 # Powertools reads these when a function is imported.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tidegate")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Tidegate")
