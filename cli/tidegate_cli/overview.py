@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+
+from tidegate import contracts
+from tidegate.dispatch import deadline_of
 
 from tidegate_cli import wording
 from tidegate_cli.ledger import Arrival, Run, TableState
@@ -153,14 +155,9 @@ def promise_in_words(promise: Freshness) -> str:
 
 def due_at(promise: Freshness, oldest: datetime) -> datetime | None:
     """When an arrival of that time must be queryable; None for `asap`, which names no time."""
-    if promise["kind"] == "within":
-        return oldest + timedelta(seconds=promise["seconds"])
-    if promise["kind"] != "daily":
+    if promise["kind"] == "asap":
         return None
-    local = oldest.astimezone(ZoneInfo(promise["zone"]))
-    at = time.fromisoformat(promise["at"])
-    day = local.date() if local.time() <= at else local.date() + timedelta(days=1)
-    return datetime.combine(day, at, ZoneInfo(promise["zone"])).astimezone(oldest.tzinfo)
+    return deadline_of(oldest, contracts.Freshness(**promise))
 
 
 def count_set_aside(arrivals: Iterable[Arrival]) -> tuple[SetAside, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from tidegate.contracts import Contract
+from tidegate.contracts import Contract, Freshness
 
 START_UP_S = 600
 """From RunJobFlow to the first step. AWS quotes five to ten minutes; measured times a table will replace it."""
@@ -116,14 +116,13 @@ def start_by(snapshot: TableSnapshot) -> datetime:
     """
     if snapshot.oldest_event_time is None:
         raise ValueError(f"nothing is pending for {snapshot.contract.table}")
-    deadline = _deadline(snapshot.oldest_event_time, snapshot.contract)
+    deadline = deadline_of(snapshot.oldest_event_time, snapshot.contract.freshness)
     merge_s = MERGE_OVERHEAD_S + snapshot.pending_bytes / MERGE_BYTES_PER_S
     return deadline - timedelta(seconds=START_UP_S + merge_s)
 
 
-def _deadline(landed: datetime, contract: Contract) -> datetime:
+def deadline_of(landed: datetime, freshness: Freshness) -> datetime:
     """When what landed then must be queryable."""
-    freshness = contract.freshness
     if freshness.kind == "daily":
         return _next_daily(landed, time.fromisoformat(freshness.at), ZoneInfo(freshness.zone))
     return landed + timedelta(seconds=freshness.seconds)
