@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +26,7 @@ def deploy(here: Settings, parameters: Mapping[str, str] | None = None, checkout
     `parameters` override the template's. Raises LocalCloudError with the last words of what failed.
     """
     sam = find_sam(checkout, os.environ.get("TIDEGATE_SAM"))
+    _quieten_sam(here)
     build_dir = here.run_dir / "build"
     _run(here, [str(sam), "build", "--build-dir", str(build_dir)], checkout)
     overrides = [f"{name}={value}" for name, value in (parameters or {}).items()]
@@ -66,9 +69,21 @@ def environment_of(here: Settings) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "SAM_CLI_TELEMETRY": "0",
-        "__SAM_CLI_APP_DIR": str(here.run_dir / "sam"),
+        "__SAM_CLI_APP_DIR": str(_sam_dir(here)),
         "TMPDIR": str(here.tmp_dir),
     }
+
+
+def _quieten_sam(here: Settings) -> None:
+    """The SAM CLI asks PyPI once a week whether it is the newest, and has no switch for that."""
+    folder = _sam_dir(here)
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {"lastVersionCheck": time.time(), "telemetryEnabled": False}
+    (folder / "metadata.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def _sam_dir(here: Settings) -> Path:
+    return here.run_dir / "sam"
 
 
 def _run(here: Settings, command: list[str], checkout: Path) -> None:

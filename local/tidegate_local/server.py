@@ -16,6 +16,8 @@ GAPS = (
     "tidegate_local.emr",
     "tidegate_local.lambda_errors",
     "tidegate_local.s3_events",
+    "tidegate_local.scheduler_attributes",
+    "tidegate_local.sqs_batching",
     "tidegate_local.stepfunctions_calls",
     "tidegate_local.stepfunctions_emr",
     "tidegate_local.stepfunctions_events",

@@ -10,7 +10,7 @@ import machines
 import pytest
 from machines import behave, broken, end_of, entered, run, start, task
 from ministack.services import eventbridge, stepfunctions
-from tidegate_local import lambda_errors, stepfunctions_retry, stepfunctions_yaml
+from tidegate_local import stepfunctions_retry, stepfunctions_yaml
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -250,16 +250,3 @@ def test_a_start_that_aws_refuses_is_refused(request_: dict[str, Any], error: st
 def test_a_definition_in_yaml_becomes_json() -> None:
     assert json.loads(stepfunctions_yaml.as_json("# why\nStartAt: A\nStates: {A: {Type: Succeed}}\n"))["StartAt"] == "A"
     assert stepfunctions_yaml.as_json('{"StartAt": "A"}') == '{"StartAt": "A"}'
-
-
-@pytest.mark.parametrize(
-    ("trace", "name"),
-    [
-        ('\n  File "x.py", line 1, in handler\ntidegate.errors.RunFailed: no\nmore words: here\n', "RunFailed"),
-        ('\n  File "x.py", line 1\n    1/0\n    ~^~\nZeroDivisionError: division by zero\n', "ZeroDivisionError"),
-        ("\n  File \"x.py\", line 1\nKeyError\n", "KeyError"),
-        ("", None),
-    ],
-)  # fmt: skip
-def test_a_lambda_error_carries_the_name_of_its_exception(trace: str, name: str | None) -> None:
-    assert lambda_errors.name_of(trace) == name
