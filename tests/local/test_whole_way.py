@@ -1,12 +1,14 @@
 """The whole way of an object on the local cloud: real sam deploy, real events, real state machine, real Spark."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from clouds import Cloud
 from deltalake import DeltaTable, QueryBuilder
 
@@ -177,6 +179,21 @@ def test_a_run_whose_step_is_killed_fails_and_a_redrive_merges_its_batch_once(sy
 PLANES_HEADER = "tailnum,year,type,manufacturer,model,engines,seats,speed,engine"
 
 
+def test_the_schedule_finds_what_has_landed(system: System) -> None:
+    # GIVEN a file that nobody dispatches
+    system.land("airlines/scheduled.csv", "carrier,name", "S1,Scheduled")
+    # WHEN the schedule's minute has passed THEN a run of that minute merges it
+    machine = system.cloud.fields.state_machine_arn
+
+    def started() -> list[str]:
+        executions = system.steps.list_executions(stateMachineArn=machine)["executions"]
+        return [each["executionArn"] for each in executions if re.fullmatch(r"run-\d{8}T\d{4}Z-1", each["name"])]
+
+    (arn, *_) = wait_for("the schedule has started a run", started, 90)
+    assert system.end_of(arn)["status"] == "SUCCEEDED"
+    assert ("S1",) in system.rows("airlines", "carrier")
+
+
 def test_an_input_that_is_wrong_fails_with_what_to_write_instead(system: System) -> None:
     started = system.steps.start_execution(
         stateMachineArn=system.cloud.fields.state_machine_arn, input='{"tables": ["fligths"]}'
@@ -208,10 +225,6 @@ def test_an_event_that_is_not_s3s_ends_in_the_dead_letter_queue_or_is_kept_for_a
 
 def test_what_is_deployed_is_what_the_checkout_holds(system: System) -> None:
     # The state machine's definition is the file, with only its parameters filled in.
-    import re
-
-    import yaml
-
     text = (ROOT / "statemachine" / "run.asl.yaml").read_text()
     deployed = json.loads(
         system.steps.describe_state_machine(stateMachineArn=system.cloud.fields.state_machine_arn)["definition"]
