@@ -27,6 +27,14 @@ class Cloud:
             aws_secret_access_key="test",
         )
 
+    def switch_schedule(self, *, on: bool) -> None:
+        """Let dispatch's minute tick or not. A test that dispatches by itself must not race with it."""
+        scheduler = self.client("scheduler")
+        (listed,) = scheduler.list_schedules()["Schedules"]
+        found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
+        kept = ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target", "Description")
+        scheduler.update_schedule(**{name: found[name] for name in kept}, State="ENABLED" if on else "DISABLED")
+
 
 def free_port() -> int:
     with socket.socket() as probe:

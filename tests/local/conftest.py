@@ -11,7 +11,9 @@ from tidegate_local import launcher
 def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     here = own_settings(tmp_path_factory.mktemp("cloud"))
     try:
-        yield Cloud(launcher.start(here), here)
+        cloud = Cloud(launcher.start(here), here)
+        cloud.switch_schedule(on=False)
+        yield cloud
     finally:
         launcher.down(here=here)
     assert_nothing_is_left(here)

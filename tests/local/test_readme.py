@@ -1,5 +1,6 @@
 """The README's commands do what it says, on the local cloud."""
 
+import json
 import os
 import re
 import subprocess
@@ -54,7 +55,8 @@ def test_a_file_of_ones_own_is_queryable_by_the_readmes_commands(local_cloud: Cl
 def wait_until_pending(cloud: Cloud) -> None:
     """The event is on its way for a second or two: a reader's fingers are slower than this test."""
     for _ in range(100):
-        if "1 file pending" in run([str(BIN / "tidegate"), "status"], cloud):
+        tables = json.loads(run([str(BIN / "tidegate"), "status", "--json"], cloud))["tables"]
+        if sum(table["pending_files"] for table in tables):
             return
         time.sleep(0.2)
     raise AssertionError("the file is not recorded")

@@ -189,7 +189,11 @@ def test_the_schedule_finds_what_has_landed(system: System) -> None:
         executions = system.steps.list_executions(stateMachineArn=machine)["executions"]
         return [each["executionArn"] for each in executions if re.fullmatch(r"run-\d{8}T\d{4}Z-1", each["name"])]
 
-    (arn, *_) = wait_for("the schedule has started a run", started, 90)
+    system.cloud.switch_schedule(on=True)
+    try:
+        (arn, *_) = wait_for("the schedule has started a run", started, 90)
+    finally:
+        system.cloud.switch_schedule(on=False)
     assert system.end_of(arn)["status"] == "SUCCEEDED"
     assert ("S1",) in system.rows("airlines", "carrier")
 
@@ -221,6 +225,9 @@ def test_an_event_that_is_not_s3s_ends_in_the_dead_letter_queue_or_is_kept_for_a
         return sum(int(count) for count in counts.values()) == 1
 
     wait_for("the message is kept", kept, 20)
+    # AND what was recorded can be merged
+    assert system.end_of(system.dispatch())["status"] == "SUCCEEDED"
+    assert system.rows("airports", "faa") == [("EWR",)]
 
 
 def test_what_is_deployed_is_what_the_checkout_holds(system: System) -> None:
