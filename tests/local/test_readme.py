@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from clouds import Cloud
+from tidegate_local.server import GAPS
 
 pytestmark = pytest.mark.local_cloud
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,3 +75,9 @@ def test_every_page_that_the_docs_link_to_exists() -> None:
     for page in [ROOT / "README.md", ROOT / "local" / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"
+
+
+def test_the_local_clouds_page_names_every_gap_that_is_filled() -> None:
+    page = (ROOT / "local" / "README.md").read_text(encoding="utf-8")
+    names = [gap.removeprefix("tidegate_local.") for gap in GAPS]
+    assert [name for name in names if f"`{name}.py`" not in page and f"`{name}/`" not in page] == []
