@@ -9,14 +9,17 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import boto3
+from botocore.config import Config
 
 from tidegate_local.preflight import LocalCloudError, find_sam
 from tidegate_local.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STACK = "tidegate"
+ClientName = Literal["cloudformation", "emr", "stepfunctions"]
 _LAST_LINES = 15
 
 
@@ -44,15 +47,21 @@ def deploy(here: Settings, parameters: Mapping[str, str] | None = None, checkout
 
 def outputs(here: Settings) -> dict[str, str]:
     """The Outputs of the deployed stack."""
-    client = boto3.client(
-        "cloudformation",
+    client = client_of(here, "cloudformation")
+    stack = client.describe_stacks(StackName=STACK)["Stacks"][0]
+    return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+
+
+def client_of(here: Settings, service: ClientName) -> Any:
+    """A boto3 client of the local cloud. The user's AWS set-up plays no part in it."""
+    return boto3.client(
+        service,
         endpoint_url=here.endpoint_url,
         region_name=here.region,
         aws_access_key_id=here.access_key,
         aws_secret_access_key=here.secret_key,
+        config=Config(connect_timeout=5, read_timeout=30),
     )
-    stack = client.describe_stacks(StackName=STACK)["Stacks"][0]
-    return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
 
 
 def environment_of(here: Settings) -> dict[str, str]:

@@ -13,9 +13,12 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tidegate_local import jars, java, processes, settings
-from tidegate_local.deploy import CHECKOUT, STACK, deploy, environment_of
+from tidegate_local.deploy import CHECKOUT, STACK, client_of, deploy, environment_of
 from tidegate_local.preflight import LocalCloudError, check_port, check_room, find_sam
 from tidegate_local.settings import Settings
 
@@ -23,6 +26,7 @@ __all__ = ["LocalCloud", "LocalCloudError", "down", "read", "status", "up"]
 
 _START_LIMIT_S = 60
 _HEALTH = "/_ministack/health"
+_LIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
 
 _servers: dict[int, subprocess.Popen[bytes]] = {}
 """Servers that this very process has started: it is who has to ask for their end."""
@@ -121,13 +125,28 @@ def down(*, here: Settings | None = None) -> str:
 
 
 def status(*, here: Settings | None = None) -> str:
-    """Say whether the local cloud runs, and where."""
+    """Say whether the local cloud runs, where, and what is under way in it."""
     here = here or settings.current()
     cloud = read(here)
     if cloud is None:
         return "No local cloud is running. `tidegate local up` starts one."
-    steps = [each for each in processes.running(here.pids_dir) if each.pid != cloud.pid]
-    return f"The local cloud runs at {cloud.endpoint_url}, process {cloud.pid}, with {len(steps)} steps running."
+    steps = sum(1 for each in processes.running(here.pids_dir) if each.pid != cloud.pid)
+    head = f"The local cloud runs at {cloud.endpoint_url}, process {cloud.pid}, with {steps} steps running."
+    try:
+        under_way = _under_way(replace(here, port=urlsplit(cloud.endpoint_url).port or here.port), cloud)
+    except (BotoCoreError, ClientError) as error:
+        under_way = [f"It does not say what is under way: {error}"]
+    return "\n".join([head, *under_way])
+
+
+def _under_way(here: Settings, cloud: LocalCloud) -> list[str]:
+    machine = client_of(here, "stepfunctions")
+    runs = machine.list_executions(stateMachineArn=cloud.state_machine_arn, statusFilter="RUNNING")["executions"]
+    clusters = client_of(here, "emr").list_clusters(ClusterStates=list(_LIVE))["Clusters"]
+    return [
+        *(f"Execution {each['name']} is running." for each in runs),
+        *(f"Cluster {each['Id']} ({each['Name']}) is {each['Status']['State'].lower()}." for each in clusters),
+    ]
 
 
 def read(here: Settings) -> LocalCloud | None:

@@ -1,8 +1,10 @@
 """The local cloud starts, says clearly why it can't, and leaves nothing: not even when it was killed."""
 
+import io
 import os
 import signal
 import socket
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,18 +77,55 @@ def test_a_cloud_that_was_killed_is_cleaned_up_by_the_next_start(
     first = launcher.start(here)
     with pytest.raises(LocalCloudError, match="runs already"):
         launcher.start(here)
+    # AND a function whose process outlives the server
+    (worker,) = invoke_a_function(Cloud(first, here))
     os.kill(first.pid, signal.SIGKILL)
     psutil.Process(first.pid).wait(5)
     assert launcher.read(here) is None
+    assert worker.is_running()
     # WHEN it is started again, even on another port
     again = replace(here, port=own_settings(tmp_path).port)
     second = launcher.start(again)
     # THEN it runs, and one down is enough
     assert second.pid != first.pid
+    assert not worker.is_running()
     assert "runs at" in launcher.status(here=again)
     launcher.down(here=again)
     assert_nothing_is_left(here)
     assert_nothing_is_left(again)
+
+
+def invoke_a_function(cloud: Cloud) -> list[psutil.Process]:
+    """Have a function run; the processes of its workers."""
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("f.py", "def handler(event, context):\n    return event\n")
+    functions = cloud.client("lambda")
+    functions.create_function(
+        FunctionName="f",
+        Runtime="python3.13",
+        Handler="f.handler",
+        Role="arn:aws:iam::000000000000:role/f",
+        Code={"ZipFile": code.getvalue()},
+    )
+    assert functions.invoke(FunctionName="f", Payload=b'"hello"')["Payload"].read() == b'"hello"'
+    children = psutil.Process(cloud.fields.pid).children(recursive=True)
+    return [each for each in children if "_worker.py" in " ".join(each.cmdline())]
+
+
+@pytest.mark.local_cloud
+def test_the_status_says_what_is_under_way(local_cloud: Cloud) -> None:
+    # GIVEN an execution
+    steps = local_cloud.client("stepfunctions")
+    machine = local_cloud.fields.state_machine_arn
+    before = launcher.status(here=local_cloud.here)
+    assert f"runs at {local_cloud.fields.endpoint_url}" in before
+    started = steps.start_execution(stateMachineArn=machine, name="under-way", input='{"tables": ["no"]}')
+    said = launcher.status(here=local_cloud.here)
+    # THEN it is named while it lasts
+    assert "Execution under-way is running." in said
+    steps.stop_execution(executionArn=started["executionArn"])
+    assert "under-way" not in launcher.status(here=local_cloud.here)
 
 
 @pytest.mark.local_cloud
