@@ -10,6 +10,7 @@ import os
 import tempfile
 
 from tidegate_local import settings
+from tidegate_local.settings import Settings
 
 GAPS = (
     "tidegate_local.cloudformation_emr",
@@ -31,21 +32,39 @@ GAPS = (
 """A module a gap of ministack; each has `install()` and says in its docstring what it fills."""
 
 
+def environment_of_ministack(here: Settings) -> dict[str, str]:
+    """Loopback alone, nothing kept, and every folder below the run folder."""
+    return {
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(here.port),
+        "USE_SSL": "0",
+        # Listens on all interfaces, and nothing here speaks MQTT.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "AUTH": "false",
+        "SERVICES": "",
+        "LAMBDA_EXECUTOR": "local",
+        # It would remove the containers of another ministack.
+        "DOCKER_HOST": f"unix://{here.run_dir}/no-docker.sock",
+        "PERSIST_STATE": "0",
+        "S3_PERSIST": "0",
+        "STATE_DIR": str(here.run_dir / "state"),
+        "S3_DATA_DIR": str(here.run_dir / "s3"),
+        "SFN_WAIT_SCALE": str(here.wait_scale),
+        "SFN_MOCK_CONFIG": "",
+        "TMPDIR": str(here.tmp_dir),
+    }
+
+
 def main() -> None:
     """Serve until the process is ended."""
     here = settings.current()
     here.tmp_dir.mkdir(parents=True, exist_ok=True)
-    # ministack reads its environment when it is imported.
-    os.environ.update(
-        BIND_HOST="127.0.0.1",
-        MINISTACK_HOST="127.0.0.1",
-        GATEWAY_PORT=str(here.port),
-        # Listens on all interfaces, and nothing here speaks MQTT.
-        IOT_MTLS_ENABLED="0",
-        PERSIST_STATE="0",
-        SFN_WAIT_SCALE=str(here.wait_scale),
-        TMPDIR=str(here.tmp_dir),
-    )
+    # ministack reads its environment when it is imported. What the user has set for one of theirs is not for this one.
+    for name in [each for each in os.environ if each.startswith(("MINISTACK_", "LOCALSTACK_"))]:
+        del os.environ[name]
+    os.environ.update(environment_of_ministack(here))
     tempfile.tempdir = str(here.tmp_dir)
 
     from ministack import app  # noqa: PLC0415 - after its environment is set

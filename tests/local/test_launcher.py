@@ -12,8 +12,13 @@ from typing import Any
 import psutil
 import pytest
 from clouds import Cloud, assert_nothing_is_left, own_settings
-from tidegate_local import deploy, launcher, preflight
+from tidegate_local import deploy, launcher, preflight, server
 from tidegate_local.launcher import LocalCloudError
+
+OUTPUTS = dict.fromkeys(
+    ["LandingBucket", "LakeBucket", "ControlBucket", "LedgerTable", "StateMachineArn", "DispatchFunction"], "x"
+)
+"""Of a stack that is not deployed, for tests of the server alone."""
 
 
 def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:
@@ -69,10 +74,7 @@ def test_a_cloud_that_was_killed_is_cleaned_up_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # GIVEN a cloud whose server was killed the hard way; the deployment is none of this test's business
-    outputs = dict.fromkeys(
-        ["LandingBucket", "LakeBucket", "ControlBucket", "LedgerTable", "StateMachineArn", "DispatchFunction"], "x"
-    )
-    monkeypatch.setattr(launcher, "deploy", lambda _here: outputs)
+    monkeypatch.setattr(launcher, "deploy", lambda _here: OUTPUTS)
     here = own_settings(tmp_path)
     first = launcher.start(here)
     with pytest.raises(LocalCloudError, match="runs already"):
@@ -82,17 +84,24 @@ def test_a_cloud_that_was_killed_is_cleaned_up_by_the_next_start(
     os.kill(first.pid, signal.SIGKILL)
     psutil.Process(first.pid).wait(5)
     assert launcher.read(here) is None
-    assert worker.is_running()
+    assert is_alive(worker)
     # WHEN it is started again, even on another port
     again = replace(here, port=own_settings(tmp_path).port)
     second = launcher.start(again)
     # THEN it runs, and one down is enough
     assert second.pid != first.pid
-    assert not worker.is_running()
+    assert not is_alive(worker)
     assert "runs at" in launcher.status(here=again)
     launcher.down(here=again)
     assert_nothing_is_left(here)
     assert_nothing_is_left(again)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def invoke_a_function(cloud: Cloud) -> list[psutil.Process]:
@@ -126,6 +135,38 @@ def test_the_status_says_what_is_under_way(local_cloud: Cloud) -> None:
     assert "Execution under-way is running." in said
     steps.stop_execution(executionArn=started["executionArn"])
     assert "under-way" not in launcher.status(here=local_cloud.here)
+
+
+def test_every_folder_of_the_server_is_below_the_run_folder(tmp_path: Path) -> None:
+    here = own_settings(tmp_path)
+    set_for_it = server.environment_of_ministack(here)
+    folders = [value for value in set_for_it.values() if value.startswith("/")]
+    assert folders
+    assert all(Path(each).is_relative_to(here.run_dir) for each in folders)
+
+
+@pytest.mark.local_cloud
+def test_nothing_of_the_users_own_ministack_reaches_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a user who has set up another one, to keep its state, check permissions and serve one service
+    elsewhere = tmp_path / "elsewhere"
+    theirs = {
+        "PERSIST_STATE": "1", "STATE_DIR": str(elsewhere), "S3_PERSIST": "1", "S3_DATA_DIR": str(elsewhere),
+        "AUTH": "true", "SERVICES": "sqs", "USE_SSL": "1", "BIND_HOST": "0.0.0.0", "MINISTACK_ACCOUNT_ID": "1" * 12,
+    }  # fmt: skip
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(launcher, "deploy", lambda _here: OUTPUTS)
+    here = own_settings(tmp_path / "state")
+    # WHEN the local cloud starts
+    cloud = Cloud(launcher.start(here), here)
+    try:
+        # THEN it serves what it always serves, as it always does
+        cloud.client("s3").create_bucket(Bucket="bucket")
+        assert cloud.client("sts").get_caller_identity()["Account"] == "000000000000"
+    finally:
+        launcher.down(here=here)
+    assert not elsewhere.exists()
+    assert_nothing_is_left(here)
 
 
 @pytest.mark.local_cloud
