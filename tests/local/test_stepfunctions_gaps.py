@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import machines
@@ -107,6 +108,22 @@ def test_a_retry_waits_as_long_as_it_says(
     fields: dict[str, Any], retries: int, shortest_s: float, longest_s: float
 ) -> None:
     assert stepfunctions_retry.delay_range_s(fields, retries) == (shortest_s, longest_s)
+
+
+def test_the_waits_between_retries_grow_and_are_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stepfunctions, "_SFN_WAIT_SCALE", 0.02)
+    at: list[float] = []
+
+    def fail(_data: Any) -> None:
+        at.append(time.monotonic())
+        raise broken()
+
+    behave(fail)
+    retry = [{"ErrorEquals": ["Broken"], "IntervalSeconds": 1, "BackoffRate": 4, "MaxAttempts": 3}]
+    assert run({"Work": task(Retry=retry)})["status"] == "FAILED"
+    waits = [later - earlier for earlier, later in pairwise(at)]
+    assert [wait >= least for wait, least in zip(waits, [0.02, 0.08, 0.32], strict=True)] == [True] * 3
+    assert sum(waits) < 2
 
 
 @pytest.mark.parametrize(

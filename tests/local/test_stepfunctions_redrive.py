@@ -131,6 +131,8 @@ def test_a_map_runs_only_the_iterations_again_that_did_not_succeed_and_only_from
     # THEN
     assert json.loads(done["output"]) == {"got": [0, 10, 20]}
     assert calls == {"first 0": 1, "second 0": 1, "first 1": 1, "second 1": 2, "first 2": 1, "second 2": 1}
+    begun = [event["mapIterationStartedEventDetails"]["index"] for event in machines.events(arn, "MapIterationStarted")]
+    assert begun == [0, 1, 1, 2]
 
 
 def test_a_retry_of_a_map_runs_all_of_it_again() -> None:
