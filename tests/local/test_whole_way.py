@@ -124,7 +124,8 @@ def test_whatever_lands_is_merged_or_set_aside_with_a_reason(system: System) -> 
 
     # THEN every good row is in the table once, the newest version of each key
     assert execution["status"] == "SUCCEEDED", execution
-    assert system.rows("airlines", "carrier", "name") == [
+    mine = {"AA", "UA", *(f"X{number}" for number in range(len(ODD_KEYS)))}
+    assert [row for row in system.rows("airlines", "carrier", "name") if row[0] in mine] == [
         ("AA", "American"),
         ("UA", "United"),
         *((f"X{number}", f"Odd Air {number}") for number in range(len(ODD_KEYS))),
