@@ -38,7 +38,8 @@ unit:
 	$(BIN)/pytest -q tests/unit tests/template
 
 tests:
-	$(BIN)/pytest -q --durations=15
+	$(BIN)/pytest -q --durations=15 --basetemp=.tidegate/pytest
+	@rm -rf .tidegate/pytest
 
 deploy: setup ## Build and deploy to the AWS account of your credentials
 	.venv-sam/bin/sam build

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -30,6 +31,12 @@ def main():
     if not due:
         return
     check_room()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["TMPDIR"] = scratch  # uv leaves its lock files behind
+        make_all(due)
+
+
+def make_all(due):
     for folder, title, inputs, make in due:
         started = time.time()
         print("setup: {} ...".format(title), flush=True)
