@@ -14,6 +14,7 @@ from typing import Any, Literal
 import boto3
 from botocore.config import Config
 
+from tidegate_local import processes
 from tidegate_local.preflight import LocalCloudError, find_sam
 from tidegate_local.settings import Settings
 
@@ -99,7 +100,8 @@ def _run(here: Settings, command: list[str], checkout: Path) -> None:
     done = subprocess.run(
         command,
         cwd=checkout,
-        env=environment_of(here),
+        # What it leaves when it is interrupted is found by this mark.
+        env=environment_of(here) | processes.marker(here.pids_dir),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

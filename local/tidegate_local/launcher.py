@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -64,12 +66,13 @@ def up(*, detach: bool = False, port: int | None = None, say: Say = say_to_stder
     Raises LocalCloudError; whatever it had started is down again then.
     """
     here = _settings(here, port)
+    _let_signals_interrupt()
     cloud = start(here, say)
     if detach:
         return how_to_use(cloud)
-    say(how_to_use(cloud))
-    say("Stop it with ^C.")
     try:
+        say(how_to_use(cloud))
+        say("Stop it with ^C.")
         while processes.running(here.pids_dir):
             time.sleep(1)
         raise LocalCloudError(f"the local cloud has ended by itself. Its last words:\n{_last_words(here)}")
@@ -167,6 +170,17 @@ def how_to_use(cloud: LocalCloud) -> str:
         "Watch it:    tidegate status        Merge now: tidegate dispatch now --wait\n"
         'Query it:    tidegate query "select * from airlines"'
     )
+
+
+def _let_signals_interrupt() -> None:
+    """A closed terminal or a `kill` takes down what was started, just as ^C does."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, interrupt)
 
 
 def _settings(here: Settings | None, port: int | None) -> Settings:

@@ -4,6 +4,8 @@ import io
 import os
 import signal
 import socket
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +169,51 @@ def test_nothing_of_the_users_own_ministack_reaches_this_one(tmp_path: Path, mon
         launcher.down(here=here)
     assert not elsewhere.exists()
     assert_nothing_is_left(here)
+
+
+@pytest.mark.local_cloud
+@pytest.mark.parametrize("when", ["while it is deployed", "once it is up"])
+def test_whoever_is_ended_takes_the_local_cloud_down(tmp_path: Path, when: str) -> None:
+    # GIVEN a local cloud in the foreground, of whose deployment some process is part
+    here = own_settings(tmp_path)
+    script = FOREGROUND if when == "once it is up" else FOREGROUND.replace("is_deployed = True", "is_deployed = False")
+    settings_of_it = {"TIDEGATE_HOME": str(tmp_path), "TIDEGATE_LOCAL_PORT": str(here.port)}
+    caches = {"TIDEGATE_CACHE_HOME": str(here.keep_dir)}
+    command = [sys.executable, "-c", script]
+    foreground = subprocess.Popen(command, env={**os.environ, **settings_of_it, **caches}, stdout=subprocess.PIPE)
+    assert foreground.stdout
+    assert foreground.stdout.readline() == b"ready\n"
+    # WHEN it is ended, as by a closed terminal
+    foreground.send_signal(signal.SIGHUP)
+    foreground.wait(30)
+    foreground.stdout.close()
+    # THEN
+    assert_nothing_is_left(here)
+
+
+FOREGROUND = """
+import subprocess, sys, time
+from tidegate_local import deploy, launcher
+
+is_deployed = True
+names = ["LandingBucket", "LakeBucket", "ControlBucket", "LedgerTable", "StateMachineArn", "DispatchFunction"]
+
+def deploy_nothing(here):
+    if not is_deployed:
+        print("ready", flush=True)
+        deploy._run(here, ["sh", "-c", "sleep 60"], here.state_dir)
+    return dict.fromkeys(names, "x")
+
+def say(line):
+    if "Stop it with" in line:
+        print("ready", flush=True)
+
+launcher.deploy = deploy_nothing
+try:
+    launcher.up(say=say)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
 
 
 @pytest.mark.local_cloud
