@@ -1,6 +1,7 @@
 """RedriveExecution: what succeeded is kept, what did not goes on where it was."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -133,6 +134,44 @@ def test_a_map_runs_only_the_iterations_again_that_did_not_succeed_and_only_from
     assert calls == {"first 0": 1, "second 0": 1, "first 1": 1, "second 1": 2, "first 2": 1, "second 2": 1}
     begun = [event["mapIterationStartedEventDetails"]["index"] for event in machines.events(arn, "MapIterationStarted")]
     assert begun == [0, 1, 1, 2]
+
+
+def test_a_map_that_was_stopped_goes_on_with_what_had_not_succeeded() -> None:
+    # GIVEN a Map that is stopped in its second iteration
+    calls: Counter[int] = Counter()
+
+    def work(data: Any) -> Any:
+        calls[data["item"]] += 1
+        if data["item"] == 1 and calls[1] == 1:
+            time.sleep(0.5)
+        return data["item"]
+
+    behave(work)
+    states = {"One": task(Arguments={"item": "{% $states.input %}"})}
+    processor = {"StartAt": "One", "States": states}
+    arn = start(
+        {"Each": {"Type": "Map", "Items": [0, 1, 2], "MaxConcurrency": 1, "ItemProcessor": processor, "End": True}}
+    )
+    while not calls[1]:
+        time.sleep(0.01)
+    machines.stop(arn)
+    assert end_of(arn)["redriveStatus"] == "REDRIVABLE"
+    # WHEN it is redriven THEN the first is kept, and what the stopped call says later is not heard
+    assert json.loads(redrive(arn)["output"]) == [0, 1, 2]
+    assert calls == {0: 1, 1: 2, 2: 1}
+
+
+def test_a_redrive_has_the_machines_whole_time_limit_again() -> None:
+    durations_s = [3.0, 0.7, 0.0]
+
+    def work(_data: Any) -> None:
+        time.sleep(durations_s.pop(0))
+
+    behave(work)
+    arn = start({"First": task(Next="Second"), "Second": task()}, TimeoutSeconds=1)
+    assert end_of(arn)["status"] == "TIMED_OUT"
+    assert redrive(arn)["status"] == "SUCCEEDED"
+    assert entered(arn) == ["First", "First", "Second"]
 
 
 def test_a_retry_of_a_map_runs_all_of_it_again() -> None:
