@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tidegate_local import stepfunctions_emr
 
 ENDS_A_CLUSTER = {"Terminate cluster", "Terminate failed cluster"}
 
@@ -128,3 +129,11 @@ def test_substitutions_and_template_agree(
     used = set(re.findall(r"\$\{(\w+)\}", machine_text))
     given = set(resources["RunStateMachine"]["Properties"]["DefinitionSubstitutions"])
     assert (used - given if direction == "used but not given" else given - used) == set()
+
+
+def test_emr_calls_are_retried_on_the_very_error_that_the_integration_raises(machine: dict[str, Any]) -> None:
+    # Otherwise throttling would fail a run at once. AWS documents no name: the local cloud has the one that is reported.
+    for name in ("Create cluster", "Merge group"):
+        retried = {error for retry in states_of(machine)[name]["Retry"] for error in retry["ErrorEquals"]}
+        assert stepfunctions_emr.REFUSED in retried, name
+        assert all("AmazonElasticMapReduceException" in error for error in retried), "an unclear answer is not retried"
