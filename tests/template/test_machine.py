@@ -132,7 +132,7 @@ def test_substitutions_and_template_agree(
 
 
 def test_emr_calls_are_retried_on_the_very_error_that_the_integration_raises(machine: dict[str, Any]) -> None:
-    # Otherwise throttling would fail a run at once. AWS documents no name: the local cloud has the one that is reported.
+    # Otherwise throttling would fail a run at once. AWS documents no name; the local cloud has the reported one.
     for name in ("Create cluster", "Merge group"):
         retried = {error for retry in states_of(machine)[name]["Retry"] for error in retry["ErrorEquals"]}
         assert stepfunctions_emr.REFUSED in retried, name
