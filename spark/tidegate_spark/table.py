@@ -141,17 +141,20 @@ def _named(batch: int | None) -> str:
 
 def _create(target: Target, storage: Storage, contract: Contract) -> None:
     path = storage.path(target.uri)
+    files = path.getFileSystem(storage.conf)
     try:
-        found = path.getFileSystem(storage.conf).listStatus(path)
+        is_empty = not files.listFiles(path, True).hasNext()
     except Py4JJavaError as failed:
         if "FileNotFound" not in str(failed):
             raise
-        found = ()
-    if found:
-        raise TableRefused(
-            f"{target.uri} is not empty and not a Delta table, so no table was made there. Move away what is "
-            "there, or give the contract another table name."
-        )
+    else:
+        if not is_empty:
+            raise TableRefused(
+                f"{target.uri} is not empty and not a Delta table, so no table was made there. Move away what is "
+                "there, or give the contract another table name."
+            )
+        # An attempt that died before the table's first commit leaves folders without a file, which Delta refuses.
+        files.delete(path, True)
     columns = len(contract.columns) + _ORIGIN_FIELDS
     builder = (
         DeltaTable.createIfNotExists(target.session)

@@ -117,6 +117,16 @@ def test_a_batch_whose_files_are_all_rejected_still_commits_its_number(sales: An
     assert sales.rows("sales") == [(1, "ann")]
 
 
+def test_an_attempt_that_died_before_the_first_commit_blocks_no_table(sales: Any) -> None:
+    # GIVEN the folders that a step leaves when it is killed between making them and the table's first commit
+    (Path(sales.target("sales").removeprefix("file://")) / "_delta_log").mkdir(parents=True)
+    # WHEN
+    code, receipts = sales.run(sales.batch("sales", 1, [sales.land("id,name\n1,ann\n")]))
+    # THEN
+    assert code == 0, receipts
+    assert sales.rows("sales") == [(1, "ann")]
+
+
 def test_the_commit_tells_its_story(sales: Any) -> None:
     # GIVEN, WHEN
     batch = sales.batch("sales", 1, [sales.land("id,name\n1,ann\n")])
