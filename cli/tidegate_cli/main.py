@@ -1,6 +1,6 @@
 """The `tidegate` command: puts the verbs together, and turns whatever goes wrong into one clear line.
 
-Nothing heavy is imported here: boto3, DuckDB and delta-rs cost seconds, and `--help` needs none of them.
+Nothing heavy is imported here: boto3 and delta-rs cost seconds, and `--help` needs none of them.
 """
 
 from __future__ import annotations
