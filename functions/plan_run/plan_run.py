@@ -1,4 +1,4 @@
-"""Plans a run. Called by the state machine, first and after each redrive."""
+"""Plans a run, and claims more while its cluster is warm. Called by the state machine, which names the action."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -12,7 +12,9 @@ from tidegate.adapters.machine import StepFunctionsMachine
 from tidegate.adapters.objects import S3Objects
 from tidegate.composition import contracts, setting
 from tidegate.runs import Execution, run_id_of
-from tidegate.usecases.plan_run import PlanPorts, plan_run
+from tidegate.usecases.claim_more import MoreRequest, claim_more
+from tidegate.usecases.plan_batches import PlanPorts
+from tidegate.usecases.plan_run import plan_run
 
 logger = Logger()
 metrics = Metrics()
@@ -35,8 +37,15 @@ def ports() -> PlanPorts:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     execution = Execution(**event["execution"])
-    logger.append_keys(run_id=run_id_of(event["input"], execution.name), **{"pass": execution.redrive_count})
-    plan = plan_run(event["input"], execution, ports=ports(), contracts=contracts(), now=datetime.now(UTC))
+    run_id = run_id_of(event["input"], execution.name)
+    logger.append_keys(run_id=run_id, action=event["action"], **{"pass": execution.redrive_count})
+    now = datetime.now(UTC)
+    if event["action"] == "claim_more":
+        unclear = tuple(each["group"] for each in event["unclear"])
+        request = MoreRequest(execution, event["input"], event["pass"], event["cluster_id"], unclear)
+        plan = claim_more(request, ports=ports(), contracts=contracts(), now=now)
+    else:
+        plan = plan_run(event["input"], execution, ports=ports(), contracts=contracts(), now=now)
     logger.info(plan["reason"], extra={"work": plan["work"], "groups": plan["groups"], "held": plan["held"]})
     metrics.add_metric(name="GroupsPlanned", unit="Count", value=len(plan["groups"]))
     return plan

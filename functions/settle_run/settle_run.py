@@ -14,13 +14,14 @@ from tidegate.composition import setting
 from tidegate.errors import RunFailed
 from tidegate.runs import Execution
 from tidegate.usecases import settle_run as settle
-from tidegate.usecases.settle_run import SettlePorts, SettleRequest
+from tidegate.usecases.settle_batches import SettlePorts
+from tidegate.usecases.settle_run import SettleRequest
 
 logger = Logger()
 metrics = Metrics()
 
 ACTIONS: dict[str, Callable[..., dict[str, Any]]] = {
-    "settle_batches": settle.settle_batches,
+    "settle_group": settle.settle_group,
     "assess_failure": settle.assess_failure,
     "settle_run": settle.settle_run,
     "fail_run": settle.fail_run,
@@ -37,7 +38,15 @@ def ports() -> SettlePorts:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     execution = Execution(**event["execution"])
-    request = SettleRequest(execution, event["input"], event.get("cluster_id"), event.get("error"))
+    request = SettleRequest(
+        execution,
+        event["input"],
+        cluster_id=event.get("cluster_id"),
+        error=event.get("error"),
+        failed_in=event.get("failed_in"),
+        attempt=event.get("pass"),
+        work_uri=event.get("work_uri"),
+    )
     action = event["action"]
     logger.append_keys(run_id=request.run_id, **{"pass": execution.redrive_count, "action": action})
     try:
@@ -47,9 +56,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         logger.error(str(failed))  # noqa: TRY400 - the words are for operators, a stack trace says nothing more
         raise
     logger.info("settled", extra={"answer": answer})
-    if action == "settle_batches":
-        metrics.add_metric(name="BatchesMerged", unit="Count", value=len(answer["merged"]))
-        metrics.add_metric(name="BatchesFailed", unit="Count", value=len(answer["unsettled"]))
-        rejected = sum(each["rejected_files"] for each in answer["merged"])
-        metrics.add_metric(name="FilesQuarantined", unit="Count", value=rejected)
+    if action == "settle_group":
+        metrics.add_metric(name="BatchesMerged", unit="Count", value=answer["merged"])
+        metrics.add_metric(name="BatchesVoided", unit="Count", value=answer["voided"])
+        metrics.add_metric(name="BatchesFailed", unit="Count", value=answer["unsettled"])
+        metrics.add_metric(name="FilesQuarantined", unit="Count", value=answer["rejected_files"])
+        metrics.add_metric(name="FilesFailed", unit="Count", value=answer["failed_files"])
     return answer

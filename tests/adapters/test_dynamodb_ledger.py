@@ -52,7 +52,7 @@ def test_an_arrivals_item_is_as_the_command_reads_it(dynamodb: Any) -> None:
 def test_a_claimed_arrival_leaves_the_index(dynamodb: Any) -> None:
     ledger = DynamoLedger("ledger")
     ledger.record_arrival(arrival(), NOW)
-    ledger.mark_claimed(arrival(), 1, "claimed")
+    ledger.mark_claimed(arrival(), 1, "claimed", NOW)
     assert dynamodb.scan(TableName="ledger", IndexName="pending")["Count"] == 0
 
 
@@ -141,7 +141,7 @@ def test_the_longest_key_of_s3_is_recorded_and_found(dynamodb: Any, letter: str)
     assert len(item["pending_sk"].encode()) in {1023, 1024}
     (found,) = ledger.pending("flights")
     assert found.key == key
-    assert ledger.mark_claimed(found, 1, "claimed") is True
+    assert ledger.mark_claimed(found, 1, "claimed", NOW) is True
 
 
 def test_what_is_decided_on_is_read_consistently(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:

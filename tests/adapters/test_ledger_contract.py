@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from tidegate.arrivals import Arrival, pad_sequencer
+from tidegate.batches import file_entry
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
 from tidegate.ports import Batch, Ledger, OpenClaim
-from tidegate.receipts import Merged, RejectedFile
+from tidegate.receipts import Merged, RejectedFile, Voided
 from tidegate.runs import Run
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -51,7 +52,7 @@ class TestArrivals:
     def test_are_recorded_once(self, ledger: Ledger) -> None:
         # Design: "A repeated event changes nothing."
         ledger.record_arrival(arrival(), NOW)
-        ledger.mark_claimed(arrival(), 1, "claimed")
+        ledger.mark_claimed(arrival(), 1, "claimed", NOW)
         assert ledger.record_arrival(arrival(), NOW) is False
         assert list(ledger.pending()) == []
 
@@ -80,28 +81,189 @@ class TestArrivals:
 class TestMarks:
     def test_take_an_arrival_out_of_the_pending_ones(self, ledger: Ledger) -> None:
         ledger.record_arrival(arrival(), NOW)
-        assert ledger.mark_claimed(arrival(), 1, "claimed") is True
+        assert ledger.mark_claimed(arrival(), 1, "claimed", NOW) is True
         assert list(ledger.pending()) == []
 
     def test_may_be_repeated_and_not_taken_over(self, ledger: Ledger) -> None:
         ledger.record_arrival(arrival(), NOW)
-        ledger.mark_claimed(arrival(), 1, "claimed")
-        assert ledger.mark_claimed(arrival(), 1, "claimed") is True
-        assert ledger.mark_claimed(arrival(), 2, "claimed") is False
+        ledger.mark_claimed(arrival(), 1, "claimed", NOW)
+        assert ledger.mark_claimed(arrival(), 1, "claimed", NOW) is True
+        assert ledger.mark_claimed(arrival(), 2, "claimed", NOW) is False
 
     def test_do_not_bring_back_what_is_quarantined(self, ledger: Ledger) -> None:
         ledger.record_arrival(arrival(), NOW)
-        ledger.mark_claimed(arrival(), 1, "claimed")
-        entry = {"bucket": "landing", "key": arrival().key, "sequencer": arrival().sequencer}
-        ledger.quarantine(entry, 1, "row 3")
-        assert ledger.mark_claimed(arrival(), 1, "claimed") is False
+        ledger.mark_claimed(arrival(), 1, "claimed", NOW)
+        ledger.set_aside("flights", file_entry(arrival()), 1, "quarantined", "row 3")
+        assert ledger.mark_claimed(arrival(), 1, "claimed", NOW) is False
 
     def test_of_another_batch_are_left_alone_by_quarantine(self, ledger: Ledger) -> None:
         ledger.record_arrival(arrival(), NOW)
-        ledger.mark_claimed(arrival(), 1, "claimed")
-        entry = {"bucket": "landing", "key": arrival().key, "sequencer": arrival().sequencer}
-        ledger.quarantine(entry, 2, "row 3")
-        assert ledger.mark_claimed(arrival(), 1, "claimed") is True
+        ledger.mark_claimed(arrival(), 1, "claimed", NOW)
+        ledger.set_aside("flights", file_entry(arrival()), 2, "quarantined", "row 3")
+        assert ledger.mark_claimed(arrival(), 1, "claimed", NOW) is True
+
+
+class TestHeads:
+    def test_remember_the_newest_version_that_was_claimed(self, ledger: Ledger) -> None:
+        # Design: "one small head item a key keeps its highest applied sequencer"
+        old, new = (arrival(sequencer=pad_sequencer(each), version_id=f"v{each}") for each in ("1f", "20"))
+        assert ledger.head("landing", old.key) is None
+        for each in (new, old):
+            ledger.record_arrival(each, NOW)
+            ledger.mark_claimed(each, 1, "claimed", NOW)
+        head = ledger.head("landing", old.key)
+        assert head is not None
+        assert (head.sequencer, head.version_id, head.etag, head.event_time) == (new.sequencer, "v20", "e", NOW)
+        # AND they are no versions
+        assert [each.sequencer for each in ledger.versions("landing", old.key)] == [old.sequencer, new.sequencer]
+
+    def test_say_nothing_of_what_was_only_superseded(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival(), NOW)
+        ledger.mark_claimed(arrival(), 1, "superseded", NOW)
+        assert ledger.head("landing", arrival().key) is None
+
+
+class TestReopening:
+    VOIDED = Voided("s3://receipt", 8)
+    URIS = ("s3://control/half-1.json", "s3://control/half-2.json")
+
+    def test_what_a_voided_batch_leaves_is_queued_once(self, ledger: Ledger) -> None:
+        batch = sealed(ledger)
+        for _ in range(2):
+            ledger.settle_voided(batch, "r", self.VOIDED, self.URIS, NOW)
+        table = ledger.table("flights")
+        assert (table.reopened, table.unsettled_batch, table.last_merged_batch) == (frozenset(self.URIS), None, 1)
+        assert (ledger.batch("flights", 1).state, ledger.batch("flights", 1).delta_version) == ("voided", 8)
+
+    def test_a_file_that_was_alone_leaves_nothing(self, ledger: Ledger) -> None:
+        ledger.settle_voided(sealed(ledger), "r", self.VOIDED, (), NOW)
+        assert ledger.table("flights").reopened == frozenset()
+        assert not ledger.table("flights").has_work
+
+    def test_a_sealed_list_is_no_longer_queued(self, ledger: Ledger) -> None:
+        ledger.take_lease("flights", "r", None)
+        ledger.queue_reopened("flights", self.URIS)
+        ledger.queue_reopened("flights", self.URIS[:1])
+        claim = OpenClaim(1, self.URIS[0])
+        ledger.open_claim("flights", "r", claim)
+        ledger.seal(BATCH, "r", claim)
+        assert ledger.table("flights").reopened == frozenset(self.URIS[1:])
+
+    def test_nor_is_one_that_was_dropped(self, ledger: Ledger) -> None:
+        ledger.take_lease("flights", "r", None)
+        ledger.queue_reopened("flights", self.URIS[:1])
+        claim = OpenClaim(1, self.URIS[0])
+        ledger.open_claim("flights", "r", claim)
+        ledger.drop_claim("flights", claim)
+        assert ledger.table("flights").reopened == frozenset()
+
+    def test_an_arrival_moves_on_only_from_the_batch_that_it_is_in(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival(), NOW)
+        ledger.mark_claimed(arrival(), 1, "claimed", NOW)
+        in_first = arrival(state="claimed", batch=1)
+        assert ledger.mark_claimed(in_first, 2, "claimed", NOW) is True
+        assert ledger.mark_claimed(in_first, 2, "claimed", NOW) is True
+        assert ledger.mark_claimed(in_first, 3, "claimed", NOW) is False
+        assert [each.batch for each in ledger.versions("landing", arrival().key)] == [2]
+
+    def test_one_that_was_forgotten_is_written_again(self, ledger: Ledger) -> None:
+        # GIVEN an arrival whose time to live is over
+        assert ledger.mark_claimed(arrival(state="claimed", batch=1), 2, "claimed", NOW) is True
+        assert ledger.versions("landing", arrival().key) == [arrival(state="claimed", batch=2)]
+
+    def test_a_pending_one_is_never_made_up(self, ledger: Ledger) -> None:
+        assert ledger.mark_claimed(arrival(), 2, "claimed", NOW) is False
+
+    @pytest.mark.parametrize("state", ["failed", "quarantined"])
+    def test_what_is_set_aside_is_kept_with_its_reason_until_it_is_claimed_again(
+        self, ledger: Ledger, state: Any
+    ) -> None:
+        ledger.record_arrival(arrival(), NOW)
+        ledger.mark_claimed(arrival(), 1, "claimed", NOW)
+        ledger.set_aside("flights", file_entry(arrival()), 1, state, "row 3")
+        (kept,) = ledger.kept(state, "flights")
+        assert (kept.state, kept.reason, kept.batch) == (state, "row 3", 1)
+        assert list(ledger.kept(state, "airlines")) == []
+        assert ledger.mark_claimed(kept, 2, "claimed", NOW) is True
+        assert list(ledger.kept(state)) == []
+
+    def test_what_is_ignored_is_kept_too(self, ledger: Ledger) -> None:
+        ignored = arrival(table=None, state="ignored", reason="no contract")
+        ledger.record_arrival(ignored, NOW)
+        assert list(ledger.kept("ignored")) == [ignored]
+        assert ledger.mark_claimed(replace(ignored, table="flights"), 1, "claimed", NOW) is True
+        assert [each.state for each in ledger.versions("landing", ignored.key)] == ["claimed"]
+
+    def test_a_void_is_ordered_for_the_unsettled_batch_alone(self, ledger: Ledger) -> None:
+        batch = sealed(ledger)
+        ledger.order_void(replace(batch, number=2), "another")
+        assert ledger.table("flights").void_reason is None
+        ledger.order_void(batch, "gone")
+        assert ledger.table("flights").void_reason == "gone"
+        ledger.settle_voided(batch, "r", self.VOIDED, (), NOW)
+        assert ledger.table("flights").void_reason is None
+
+
+class TestPauses:
+    @pytest.mark.parametrize("table", [None, "flights"])
+    def test_last_until_they_are_ended(self, ledger: Ledger, table: str | None) -> None:
+        def reason() -> str | None:
+            return ledger.paused_stack() if table is None else ledger.table(table).paused_reason
+
+        assert reason() is None
+        ledger.pause(table, "moving house", NOW)
+        assert reason() == "moving house"
+        for _ in range(2):
+            ledger.resume(table)
+        assert reason() is None
+
+    def test_leave_a_tables_lease_and_batch_alone(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.pause("flights", "moving house", NOW)
+        table = ledger.table("flights")
+        assert (table.unsettled_batch, table.lease is not None) == (1, True)
+
+
+class TestFences:
+    def test_a_fenced_run_is_counted_on_and_stays_listed_until_it_ends(self, ledger: Ledger) -> None:
+        ledger.begin_run(RUN, None)
+        assert [run.run_id for run in ledger.running_runs()] == ["r"]
+        assert ledger.fence_run(RUN, "its execution died", NOW) is True
+        (fenced,) = ledger.running_runs()
+        assert (fenced.state, fenced.attempt, fenced.error) == ("fenced", RUN.attempt + 1, "its execution died")
+        ledger.end_run("r", "failed", {}, "died", NOW)
+        assert list(ledger.running_runs()) == []
+
+    def test_one_that_has_moved_on_is_not_fenced(self, ledger: Ledger) -> None:
+        ledger.begin_run(RUN, None)
+        seen = ledger.run("r")
+        assert seen is not None
+        moved = ledger.next_attempt(seen, 1, 1)
+        assert ledger.fence_run(seen, "died", NOW) is False
+        assert ledger.run("r") == moved
+        assert (moved.attempt, moved.launch, moved.launches, moved.rounds) == (1, 1, 1, 0)
+
+    def test_what_a_fenced_run_still_writes_is_refused(self, ledger: Ledger) -> None:
+        ledger.begin_run(RUN, None)
+        ledger.fence_run(RUN, "died", NOW)
+        with pytest.raises(StalePass):
+            ledger.plan_batches(RUN)
+        with pytest.raises(StalePass):
+            ledger.next_attempt(RUN, 0, 0)
+
+    def test_a_round_is_counted_apart_from_a_launch(self, ledger: Ledger) -> None:
+        ledger.begin_run(RUN, None)
+        after = ledger.next_attempt(RUN, 0, 0)
+        assert (after.attempt, after.rounds, after.launches) == (1, 1, 0)
+        assert ledger.run("r") == after
+
+    def test_a_run_that_succeeded_never_fails_afterwards(self, ledger: Ledger) -> None:
+        ledger.begin_run(RUN, None)
+        ledger.end_run("r", "succeeded", {"message": "m"}, None, NOW)
+        ledger.end_run("r", "failed", {}, "late", NOW)
+        run = ledger.run("r")
+        assert run is not None
+        assert (run.state, run.error) == ("succeeded", None)
 
 
 class TestLeases:

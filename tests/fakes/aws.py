@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tidegate.clusters import EndReason
 from tidegate.sizing import is_cluster_of
 
 
@@ -27,10 +28,10 @@ class FakeClusters:
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
-        self.reasons: dict[str, str] = {}
+        self.reasons: dict[str, EndReason] = {}
 
     def alive(self, stack: str, run_id: str) -> list[str]:
         return [cluster for cluster, name in self.names.items() if is_cluster_of(name, stack, run_id)]
 
-    def why_ended(self, cluster_id: str) -> str | None:
+    def why_ended(self, cluster_id: str) -> EndReason | None:
         return self.reasons.get(cluster_id)

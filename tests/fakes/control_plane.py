@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidegate.arrivals import Arrival
-from tidegate.runs import Execution
+from tidegate.runs import Execution, check_pass, run_id_of
 from tidegate.usecases import settle_run as settle
-from tidegate.usecases.plan_run import PlanPorts, plan_run
+from tidegate.usecases.claim_more import MoreRequest, claim_more
+from tidegate.usecases.plan_batches import PlanPorts
+from tidegate.usecases.plan_run import plan_run
 from tidegate.usecases.record_arrivals import record_event
+from tidegate.usecases.settle_batches import Settled, SettlePorts, settle_batches_of
 
 from fakes.aws import FakeClusters, FakeMachine
 from fakes.contracts import contracts
@@ -44,7 +47,7 @@ class ControlPlane:
         self.ledger = ledger or FakeLedger()
         self.objects, self.machine, self.clusters = FakeObjects(), FakeMachine(), FakeClusters()
         self.contracts = contracts(**contract_changes)
-        self.delta: dict[str, list[int]] = {}
+        self.delta: dict[str, list[tuple[int, str]]] = {}
         self.landed = 0
 
     def land(self, key: str, data: bytes = b"hello") -> Arrival:
@@ -66,8 +69,24 @@ class ControlPlane:
     def plan(
         self, run_input: Any, by: Execution, *, crash: CrashPoint | None = None, now: datetime = NOW
     ) -> dict[str, Any]:
+        return plan_run(run_input, by, ports=self._plan_ports(crash), contracts=self.contracts, now=now)
+
+    def more(
+        self,
+        run_input: Any,
+        by: Execution,
+        plan: dict[str, Any],
+        *,
+        unclear: tuple[str, ...] = (),
+        crash: CrashPoint | None = None,
+        now: datetime = NOW,
+    ) -> dict[str, Any]:
+        request = MoreRequest(by, run_input, plan["pass"], "j-1", unclear)
+        return claim_more(request, ports=self._plan_ports(crash), contracts=self.contracts, now=now)
+
+    def _plan_ports(self, crash: CrashPoint | None) -> PlanPorts:
         point = crash or CrashPoint()
-        ports = PlanPorts(
+        return PlanPorts(
             ledger=point.wrap(self.ledger),
             objects=point.wrap(self.objects),
             machine=self.machine,
@@ -76,15 +95,24 @@ class ControlPlane:
             lake_bucket="lake",
             control_bucket="control",
         )
-        return plan_run(run_input, by, ports=ports, contracts=self.contracts, now=now)
+
+    def settle_batches(
+        self, run_input: Any, by: Execution, *, crash: CrashPoint | None = None, now: datetime = NOW
+    ) -> Settled:
+        """What the Settle group states of a round do, all in one."""
+        point = crash or CrashPoint()
+        ledger = point.wrap(self.ledger)
+        run = ledger.run(run_id_of(run_input, by.name))
+        check_pass(run, by)
+        ports = SettlePorts(ledger, point.wrap(self.objects), self.clusters, "tidegate", "control")
+        return settle_batches_of(run, ports, now)
 
     def settle(self, action: str, run_input: Any, by: Execution, **fields: Any) -> dict[str, Any]:
         crash = fields.pop("crash", None) or CrashPoint()
-        ports = settle.SettlePorts(
-            crash.wrap(self.ledger), crash.wrap(self.objects), self.clusters, "tidegate", "control"
-        )
+        ports = SettlePorts(crash.wrap(self.ledger), crash.wrap(self.objects), self.clusters, "tidegate", "control")
+        now = fields.pop("now", NOW)
         request = settle.SettleRequest(by, run_input, **fields)
-        answer: dict[str, Any] = getattr(settle, action)(request, ports=ports, now=NOW)
+        answer: dict[str, Any] = getattr(settle, action)(request, ports=ports, now=now)
         return answer
 
     def work_of(self, plan: dict[str, Any]) -> list[dict[str, Any]]:
@@ -99,27 +127,31 @@ class ControlPlane:
     def merge(
         self, plan: dict[str, Any], *, failing: dict[str, str] | None = None, rejected: tuple[int, ...] = ()
     ) -> None:
-        """What the job does: one receipt a batch; `failing` names a cause by table."""
+        """What the job does: one receipt a batch. `failing` has a cause by table, or by a key that fails its batch."""
         for work in self.work_of(plan):
-            cause = (failing or {}).get(work["table"])
-            self._receipt(work, cause, rejected)
+            manifest = self.manifest(work["manifest_uri"])
+            keys = [entry["key"] for entry in manifest["files"]]
+            causes = [cause for name, cause in (failing or {}).items() if name == work["table"] or name in keys]
+            self._receipt(work, causes[0] if causes and work["action"] == "merge" else None, rejected)
 
     def _receipt(self, work: dict[str, Any], cause: str | None, rejected: tuple[int, ...]) -> None:
         manifest = self.manifest(work["manifest_uri"])
         log = self.delta.setdefault(work["table"], [])
-        if cause is None and manifest["batch"] not in log:
+        if cause is None and manifest["batch"] not in [batch for batch, _ in log]:
             # As the job does: batch N goes on top of its predecessor or not at all.
-            assert (log[-1] if log else None) == manifest["predecessor"]
-            log.append(manifest["batch"])
+            assert (log[-1][0] if log else None) == manifest["predecessor"]
+            log.append((manifest["batch"], work["action"]))
+        done = {"merge": "merged", "void": "voided"}
+        outcome = "failed" if cause else done[dict(log)[manifest["batch"]]]
         receipt = {
             "schema": 1,
             "table": work["table"],
             "batch": work["batch"],
             "run_id": work["run_id"],
             "pass": work["pass"],
-            "outcome": "failed" if cause else "merged",
+            "outcome": outcome,
             "manifest_sha256": work["manifest_sha256"],
-            "delta_version": None if cause else len(log),
+            "delta_version": None if cause else [batch for batch, _ in log].index(manifest["batch"]) + 1,
             "table_rows": 7,
             "rows": {"read": 7, "inserted": 7, "updated": 0, "deleted": 0, "unchanged": 0, "rejected": 0},
             "files": {
@@ -130,10 +162,16 @@ class ControlPlane:
                 ],
             },
             "seconds": {"read": 0.5, "merge": 1.5, "total": 2.0},
-            "started_at": f"2026-03-01T12:00:0{work['pass']}+00:00",
+            "started_at": f"2026-03-01T12:00:{work['pass']:02d}+00:00",
             "error": {"type": "Broken", "message": "it broke", "cause": cause} if cause else None,
         }
         self.objects.create(work["receipt_uri"], json.dumps(receipt).encode())
+
+    def merged_keys(self, table: str) -> list[str]:
+        """The keys of all files that are merged, in the order of their batches."""
+        merged = {batch for batch, action in self.delta.get(table, []) if action == "merge"}
+        manifests = [each for each in self.manifests() if each["table"] == table and each["batch"] in merged]
+        return [entry["key"] for each in sorted(manifests, key=lambda each: each["batch"]) for entry in each["files"]]
 
     def manifest(self, uri: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.objects.by_uri[uri])
@@ -145,10 +183,14 @@ class ControlPlane:
         ]
 
     def whole_run(self, run_input: Any, by: Execution, **merging: Any) -> dict[str, Any]:
-        """Plan, merge, settle."""
+        """Plan, then merge and claim more until nothing is due, then settle."""
         plan = self.plan(run_input, by)
-        if plan["work"] == "none":
-            return plan
-        self.merge(plan, **merging)
-        self.settle("settle_batches", run_input, by)
-        return self.settle("settle_run", run_input, by)
+        while plan["work"] == "merge":
+            self.merge(plan, **merging)
+            for group in plan["groups"]:
+                self.settle("settle_group", run_input, by, work_uri=group["work_uri"])
+            more = self.more(run_input, by, plan)
+            if more["work"] == "none":
+                return self.settle("settle_run", run_input, by)
+            plan = more
+        return plan

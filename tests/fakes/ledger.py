@@ -9,8 +9,8 @@ from typing import Any
 from tidegate.arrivals import Arrival, State
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
-from tidegate.ports import Batch, Lease, OpenClaim, Table
-from tidegate.receipts import Merged
+from tidegate.ports import Batch, Head, Lease, OpenClaim, Table
+from tidegate.receipts import Merged, Voided
 from tidegate.runs import Run, RunState
 
 
@@ -19,13 +19,14 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.arrivals: dict[tuple[str, str, str], Arrival] = {}
-        self.batch_of: dict[tuple[str, str, str], int] = {}
+        self.heads: dict[tuple[str, str], Head] = {}
         self.table_items: dict[str, Table] = {}
         self.fences: dict[str, int] = {}
         self.last_attempt: dict[str, str] = {}
-        self.batches: dict[tuple[str, int], Batch] = {}
+        self.batch_items: dict[tuple[str, int], Batch] = {}
         self.runs: dict[str, Run] = {}
         self.admitted: dict[str, int] = {}
+        self.stack_pause: str | None = None
         self._lock = threading.RLock()
 
     def record_arrival(self, arrival: Arrival, now: datetime) -> bool:
@@ -37,19 +38,38 @@ class FakeLedger:
             found = [each for each in self.arrivals.values() if each.state == "pending" and table in (None, each.table)]
         yield from found
 
-    def mark_claimed(self, arrival: Arrival, batch: int, state: State) -> bool:
+    def kept(self, state: State, table: str | None = None) -> Iterator[Arrival]:
         with self._lock:
-            now = self.arrivals[_key(arrival)]
-            if now.state != "pending" and (self.batch_of.get(_key(arrival)), now.state) != (batch, state):
+            found = [each for each in self.arrivals.values() if each.state == state and table in (None, each.table)]
+        yield from found
+
+    def versions(self, bucket: str, key: str) -> list[Arrival]:
+        found = [each for each in self.arrivals.values() if (each.bucket, each.key) == (bucket, key)]
+        return sorted(found, key=lambda each: each.sequencer)
+
+    def head(self, bucket: str, key: str) -> Head | None:
+        return self.heads.get((bucket, key))
+
+    def mark_claimed(self, arrival: Arrival, batch: int, state: State, now: datetime) -> bool:
+        with self._lock:
+            known = self.arrivals.get(_key(arrival))
+            if known is None and arrival.state == "pending":
                 return False
-            self.arrivals[_key(arrival)] = replace(now, state=state)
-            self.batch_of[_key(arrival)] = batch
+            is_as_given = known is None or (known.state == arrival.state and known.batch == arrival.batch)
+            if known is not None and not is_as_given and (known.batch, known.state) != (batch, state):
+                return False
+            self.arrivals[_key(arrival)] = replace(known or arrival, state=state, batch=batch, reason=None)
+            head = self.heads.get((arrival.bucket, arrival.key))
+            if state == "claimed" and (head is None or head.sequencer < arrival.sequencer):
+                self.heads[arrival.bucket, arrival.key] = Head(
+                    arrival.sequencer, arrival.version_id, arrival.etag, arrival.event_time
+                )
             return True
 
-    def quarantine(self, entry: Mapping[str, Any], batch: int, reason: str) -> None:
+    def set_aside(self, table: str, entry: Mapping[str, Any], batch: int, state: State, reason: str) -> None:
         key = (entry["bucket"], entry["key"], entry["sequencer"])
-        if self.batch_of.get(key) == batch:
-            self.arrivals[key] = replace(self.arrivals[key], state="quarantined", reason=reason)
+        if key in self.arrivals and self.arrivals[key].batch == batch:
+            self.arrivals[key] = replace(self.arrivals[key], state=state, reason=reason)
 
     def table(self, name: str) -> Table:
         return self.table_items.get(name, Table(name))
@@ -84,11 +104,11 @@ class FakeLedger:
 
     def drop_claim(self, table: str, claim: OpenClaim) -> None:
         if self._is_open(table, claim):
-            self._change(table, open_claim=None)
+            self._change(table, open_claim=None, reopened=self._without(table, claim))
 
     def seal(self, batch: Batch, run_id: str, claim: OpenClaim) -> None:
         with self._lock:
-            self.batches.setdefault((batch.table, batch.number), batch)
+            self.batch_items.setdefault((batch.table, batch.number), batch)
             if not (self._is_open(batch.table, claim) and self._holds(batch.table, run_id)):
                 raise ClaimMoved(f"batch {batch.number} of {batch.table} was sealed or taken over")
             self._change(
@@ -99,34 +119,63 @@ class FakeLedger:
                 attempts=0,
                 failures=0,
                 retry_after=None,
+                void_reason=None,
+                reopened=self._without(batch.table, claim),
             )
 
+    def queue_reopened(self, table: str, uris: Sequence[str]) -> None:
+        with self._lock:
+            self._change(table, reopened=self.table(table).reopened | set(uris))
+
     def batch(self, table: str, number: int) -> Batch:
-        if (table, number) not in self.batches:
+        if (table, number) not in self.batch_items:
             raise ClaimMoved(f"batch {number} of {table} is not in the ledger")
-        return self.batches[table, number]
+        return self.batch_items[table, number]
+
+    def batches(self, table: str) -> Iterator[Batch]:
+        yield from (batch for (name, _), batch in sorted(self.batch_items.items(), reverse=True) if name == table)
 
     def settle_merged(self, batch: Batch, run_id: str, merged: Merged, now: datetime) -> None:
         key = (batch.table, batch.number)
-        if self.batches[key].state != "merged":
-            self.batches[key] = replace(
-                self.batches[key],
+        if not self.batch_items[key].is_settled:
+            self.batch_items[key] = replace(
+                self.batch_items[key],
                 state="merged",
                 delta_version=merged.delta_version,
                 rows=dict(merged.rows),
+                rejected_files=len(merged.rejected),
                 run_id=run_id,
                 error=None,
             )
-        if self.table(batch.table).unsettled_batch == batch.number:
-            self._change(
-                batch.table,
-                last_merged_batch=batch.number,
-                unsettled_batch=None,
-                attempts=0,
-                failures=0,
-                retry_after=None,
-                blocked_reason=None,
+        self._settle_table(batch, ())
+
+    def settle_voided(self, batch: Batch, run_id: str, voided: Voided, reopened: Sequence[str], now: datetime) -> None:
+        key = (batch.table, batch.number)
+        if not self.batch_items[key].is_settled:
+            self.batch_items[key] = replace(
+                self.batch_items[key], state="voided", delta_version=voided.delta_version, run_id=run_id, error=None
             )
+        self._settle_table(batch, reopened)
+
+    def _settle_table(self, batch: Batch, reopened: Sequence[str]) -> None:
+        with self._lock:
+            table = self.table(batch.table)
+            if table.unsettled_batch == batch.number:
+                self._change(
+                    batch.table,
+                    last_merged_batch=batch.number,
+                    unsettled_batch=None,
+                    attempts=0,
+                    failures=0,
+                    retry_after=None,
+                    blocked_reason=None,
+                    void_reason=None,
+                    reopened=table.reopened | set(reopened),
+                )
+
+    def order_void(self, batch: Batch, reason: str) -> None:
+        if self.table(batch.table).unsettled_batch == batch.number:
+            self._change(batch.table, void_reason=reason, retry_after=None)
 
     def settle_failed(self, batch: Batch, attempt: str, error: str, retry: RetryDecision) -> None:
         is_new = self.last_attempt.get(batch.table) != attempt
@@ -139,10 +188,11 @@ class FakeLedger:
                 failures=retry.failures,
                 retry_after=retry.retry_after,
                 blocked_reason=blocked,
+                void_reason=retry.void_reason or self.table(batch.table).void_reason,
             )
         key = (batch.table, batch.number)
-        if self.batches[key].state != "merged":
-            self.batches[key] = replace(self.batches[key], error=error)
+        if not self.batch_items[key].is_settled:
+            self.batch_items[key] = replace(self.batch_items[key], error=error)
 
     def run(self, run_id: str) -> Run | None:
         return self.runs.get(run_id)
@@ -162,10 +212,33 @@ class FakeLedger:
             )
 
     def plan_batches(self, run: Run) -> None:
-        now = self.runs[run.run_id]
-        if (now.pass_, now.execution_arn) != (run.pass_, run.execution_arn):
-            raise StalePass(f"run {run.run_id} was taken over")
-        self.runs[run.run_id] = replace(now, batches=run.batches, cluster_name=run.cluster_name)
+        with self._lock:
+            now = self.runs[run.run_id]
+            if not _is_as_seen(now, run):
+                raise StalePass(f"run {run.run_id} was taken over")
+            self.runs[run.run_id] = replace(now, batches=run.batches, cluster_name=run.cluster_name, tables=run.tables)
+
+    def next_attempt(self, run: Run, launch: int, launches: int) -> Run:
+        with self._lock:
+            now = self.runs[run.run_id]
+            if not _is_as_seen(now, run):
+                raise StalePass(f"run {run.run_id} has moved on")
+            rounds = run.rounds + (launches == run.launches)
+            self.runs[run.run_id] = replace(
+                now, attempt=run.attempt + 1, launch=launch, launches=launches, rounds=rounds
+            )
+            return replace(run, attempt=run.attempt + 1, launch=launch, launches=launches, rounds=rounds)
+
+    def running_runs(self) -> Iterator[Run]:
+        yield from [run for run in self.runs.values() if run.state in {"running", "fenced"}]
+
+    def fence_run(self, run: Run, reason: str, now: datetime) -> bool:
+        with self._lock:
+            known = self.runs[run.run_id]
+            if not _is_as_seen(known, run):
+                return False
+            self.runs[run.run_id] = replace(known, state="fenced", attempt=run.attempt + 1, error=reason)
+            return True
 
     def admitted_pass(self, execution_arn: str) -> int:
         return self.admitted.get(execution_arn, 0)
@@ -176,7 +249,25 @@ class FakeLedger:
     def end_run(
         self, run_id: str, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime
     ) -> None:
-        self.runs[run_id] = replace(self.runs[run_id], state=state, summary=dict(summary), error=error, ended_at=now)
+        with self._lock:
+            known = self.runs[run_id]
+            if known.state != "succeeded":
+                self.runs[run_id] = replace(known, state=state, summary=dict(summary), error=error, ended_at=now)
+
+    def pause(self, table: str | None, reason: str, now: datetime) -> None:
+        if table is None:
+            self.stack_pause = reason
+        else:
+            self._change(table, paused_reason=reason)
+
+    def resume(self, table: str | None) -> None:
+        if table is None:
+            self.stack_pause = None
+        else:
+            self._change(table, paused_reason=None)
+
+    def paused_stack(self) -> str | None:
+        return self.stack_pause
 
     def _change(self, table: str, **changes: Any) -> None:
         with self._lock:
@@ -185,6 +276,9 @@ class FakeLedger:
     def _holds(self, table: str, run_id: str) -> bool:
         lease = self.table(table).lease
         return lease is not None and lease.run_id == run_id
+
+    def _without(self, table: str, claim: OpenClaim) -> frozenset[str]:
+        return self.table(table).reopened - {claim.candidates_uri}
 
     def _is_open(self, table: str, claim: OpenClaim) -> bool:
         now = self.table(table).open_claim
@@ -196,4 +290,9 @@ def _key(arrival: Arrival) -> tuple[str, str, str]:
 
 
 def _identity(run: Run | None) -> tuple[Any, ...] | None:
-    return None if run is None else (run.execution_arn, run.pass_, run.state)
+    return None if run is None else (run.execution_arn, run.pass_, run.state, run.attempt)
+
+
+def _is_as_seen(now: Run, seen: Run) -> bool:
+    """The condition of the writes that only the execution at the run may make."""
+    return now.state == "running" and _identity(replace(seen, state="running")) == _identity(now)

@@ -4,14 +4,14 @@ import dataclasses
 import json
 
 import pytest
-from fakes.control_plane import LANDING, ControlPlane, execution
+from fakes.control_plane import LANDING, NOW, ControlPlane, execution
 from fakes.crashes import Crashed, CrashPoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate.batches import canonical_json
+from tidegate.batches import Candidates
 from tidegate.errors import ClaimMoved
 from tidegate.ports import Batch, OpenClaim, Table
-from tidegate.usecases.claim_batch import _entry, claim_batch
+from tidegate.usecases.claim_batch import candidates_document, claim_batch
 
 
 def listed(plane: ControlPlane) -> list[tuple[str, str]]:
@@ -29,12 +29,13 @@ def claim(plane: ControlPlane, run_id: str, claim_id: str, *, seen: Table | None
         objects=plane.objects,
         lake_bucket="lake",
         control_bucket="control",
+        now=NOW,
     )
 
 
 def candidates_of(plane: ControlPlane) -> bytes:
     """What A would have written."""
-    return canonical_json({"schema": 1, "files": [_entry(each) for each in plane.ledger.pending()], "superseded": []})
+    return candidates_document(Candidates(tuple(plane.ledger.pending()), (), left=0))
 
 
 def run_until_done(plane: ControlPlane) -> None:
@@ -75,10 +76,10 @@ def test_a_claim_survives_a_crash_at_each_call(at: int, after: bool) -> None:
     run_until_done(plane)
     # THEN every arrival is in one manifest, once, and each batch is merged
     assert sorted(listed(plane)) == sorted(landed | {(late.key, late.sequencer)})
-    assert {batch.state for batch in plane.ledger.batches.values()} == {"merged"}
+    assert {batch.state for batch in plane.ledger.batch_items.values()} == {"merged"}
     assert {table.lease for table in plane.ledger.table_items.values()} == {None}
-    for table, merged in plane.delta.items():
-        assert merged == list(range(1, len(merged) + 1)), table
+    for table, commits in plane.delta.items():
+        assert commits == [(number, "merge") for number in range(1, len(commits) + 1)], table
 
 
 def ready_to_settle(action: str) -> ControlPlane:
@@ -86,14 +87,21 @@ def ready_to_settle(action: str) -> ControlPlane:
     fill(plane)
     plane.merge(plane.plan({}, execution("r-1")), rejected=(0,))
     if action == "settle_run":
-        plane.settle("settle_batches", {}, execution("r-1"))
+        plane.settle_batches({}, execution("r-1"))
     return plane
 
 
 def calls_of(action: str) -> int:
     point = CrashPoint()
-    ready_to_settle(action).settle(action, {}, execution("r-1"), crash=point)
+    settle(ready_to_settle(action), action, point)
     return point.calls
+
+
+def settle(plane: ControlPlane, action: str, crash: CrashPoint) -> None:
+    if action == "settle_batches":
+        plane.settle_batches({}, execution("r-1"), crash=crash)
+    else:
+        plane.settle(action, {}, execution("r-1"), crash=crash)
 
 
 POINTS = [(action, at) for action in ("settle_batches", "settle_run") for at in range(calls_of(action))]
@@ -105,9 +113,9 @@ def test_settling_survives_a_crash_at_each_call(action: str, at: int, after: boo
     # GIVEN a merged run whose settling dies at its n-th call
     plane, by = ready_to_settle(action), execution("r-1")
     with pytest.raises(Crashed):
-        plane.settle(action, {}, by, crash=CrashPoint(at, after))
+        settle(plane, action, CrashPoint(at, after))
     # WHEN the machine retries it and goes on
-    plane.settle("settle_batches", {}, by)
+    plane.settle_batches({}, by)
     summary = plane.settle("settle_run", {}, by)
     # THEN it is as if nothing had happened
     assert summary["outcome"] == "succeeded"
@@ -157,6 +165,7 @@ def test_a_claim_whose_candidates_are_written_is_finished_with_these_and_nothing
             objects=CrashPoint(at=0, after=True).wrap(plane.objects),
             lake_bucket="lake",
             control_bucket="control",
+            now=NOW,
         )
     plane.land("flights/2013-01/b.csv")
     plane.ledger.take_lease("flights", "B", "A")
@@ -176,11 +185,11 @@ def test_two_that_finish_the_same_claim_seal_one_batch() -> None:
     seen = plane.ledger.table("flights")
     plane.ledger.take_lease("flights", "B", "A")
     claim(plane, "B", "2")
-    sealed = plane.ledger.batches["flights", 1]
+    sealed = plane.ledger.batch_items["flights", 1]
     # WHEN C goes on with what it saw, THEN it moves nothing
     with pytest.raises(ClaimMoved):
         claim(plane, "C", "3", seen=seen)
-    assert plane.ledger.batches["flights", 1] is sealed
+    assert plane.ledger.batch_items["flights", 1] is sealed
     assert len(plane.manifests()) == 1
 
 
@@ -189,7 +198,7 @@ def test_arrivals_that_another_batch_has_are_left_out() -> None:
     plane = ControlPlane()
     taken, free = plane.land("flights/2013-01/a.csv"), plane.land("flights/2013-01/b.csv")
     plane.ledger.take_lease("flights", "A", None)
-    plane.ledger.mark_claimed(taken, 99, "claimed")
+    plane.ledger.mark_claimed(taken, 99, "claimed", NOW)
     plane.ledger.pending = lambda table=None: iter([taken, free])
     claim(plane, "A", "1")
     assert [key for key, _ in listed(plane)] == [free.key]
@@ -199,7 +208,7 @@ def test_a_claim_of_which_nothing_is_left_is_dropped_and_its_number_used_again()
     plane = ControlPlane()
     taken = plane.land("flights/2013-01/a.csv")
     plane.ledger.take_lease("flights", "A", None)
-    plane.ledger.mark_claimed(taken, 99, "claimed")
+    plane.ledger.mark_claimed(taken, 99, "claimed", NOW)
     plane.ledger.pending = lambda table=None: iter([taken])
     assert claim(plane, "A", "1") is None
     assert plane.ledger.table("flights").open_claim is None

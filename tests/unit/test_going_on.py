@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fakes.control_plane import ControlPlane, execution
+from fakes.control_plane import NOW, ControlPlane, execution
 from fakes.crashes import Crashed, CrashPoint
 from tidegate.errors import ClaimMoved, RunFailed, RunIsLive
 from tidegate.usecases.claim_batch import claim_batch
@@ -58,10 +58,10 @@ def test_a_settling_that_died_between_the_batch_and_its_table_is_finished() -> N
     # GIVEN the batch is recorded as merged, and the table still points to it
     plane = landed()
     plane.merge(plane.plan(RUN, FIRST))
-    batches = plane.ledger.batches
+    batches = plane.ledger.batch_items
     batches["flights", 1] = replace(batches["flights", 1], state="merged", delta_version=1)
     assert plane.ledger.table("flights").unsettled_batch == 1
-    plane.settle("settle_batches", RUN, FIRST)
+    plane.settle_batches(RUN, FIRST)
     table = plane.ledger.table("flights")
     assert (table.unsettled_batch, table.last_merged_batch) == (None, 1)
 
@@ -116,6 +116,7 @@ def test_one_who_slept_while_its_claim_was_finished_rewrites_no_manifest() -> No
             objects=plane.objects,
             lake_bucket="lake",
             control_bucket="control",
+            now=NOW,
         )
     # THEN the list that was merged is still the list
     assert plane.manifests() == [before]

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from fakes.control_plane import LANDING, NOW, ControlPlane, execution
 from fakes.ledger import FakeLedger
-from tidegate.errors import ClaimMoved, InvalidRunInput, LeaseHeld, RunFailed, RunIsLive, StalePass, UnknownTable
+from tidegate.errors import (
+    ClaimMoved,
+    ClusterLeft,
+    InvalidRunInput,
+    RunFailed,
+    RunIsLive,
+    StalePass,
+    UnknownTable,
+)
 from tidegate.ports import OpenClaim
 from tidegate.runs import Run
 
@@ -56,6 +64,7 @@ class TestTheWork:
             "table": "flights",
             "batch": 1,
             "manifest_uri": "s3://control/batches/flights/000000000001/manifest.json",
+            "action": "merge",
             "fence": 1,
             "locations": {},
             "receipt_uri": "s3://control/receipts/flights/000000000001/r-0.json",
@@ -116,16 +125,19 @@ class TestWhereFilesAreRead:
         plane.objects.current = lambda bucket, key: (None, None)  # type: ignore[method-assign]
         assert list(self.locations(plane)) == ["0"]
 
-    def test_a_version_that_is_gone_blocks_its_own_table_alone(self) -> None:
+    def test_a_version_that_is_gone_is_the_only_one_that_fails(self) -> None:
+        # GIVEN one file of three whose pinned version is no longer there
         plane = ControlPlane()
-        gone = plane.land("flights/2013-01/a.csv")
+        gone, *others = (plane.land(f"flights/2013-01/{name}.csv") for name in "abc")
         plane.land("airlines/a.csv")
         plane.objects.forget(LANDING, gone.key, gone.version_id or "")
-        plan = plane.plan({}, execution("r"))
-        assert tables_of(plan) == ["airlines"]
-        assert [each["table"] for each in plan["held"]] == ["flights"]
-        assert "is gone" in (plane.ledger.table("flights").blocked_reason or "")
-        assert plane.ledger.table("flights").lease is None
+        # WHEN it is merged THEN its batch is opened up until it is alone
+        summary = plane.whole_run({}, execution("r"))
+        assert summary["outcome"] == "succeeded"
+        assert sorted(plane.merged_keys("flights")) == [each.key for each in others]
+        failed = plane.ledger.arrivals[gone.bucket, gone.key, gone.sequencer]
+        assert failed.state == "failed"
+        assert "is gone" in (failed.reason or "")
 
 
 class TestWhoMayPlan:
@@ -162,7 +174,7 @@ class TestWhoMayPlan:
             plane.plan(RUN, execution("r-2", 1))
         with pytest.raises(RunFailed):
             plane.settle("fail_run", RUN, execution("r-2", 1))
-        plane.settle("settle_batches", RUN, execution("r-1"))
+        plane.settle_batches(RUN, execution("r-1"))
 
     def test_a_failed_run_goes_on_with_its_own_batch(self) -> None:
         plane = ControlPlane()
@@ -215,12 +227,13 @@ class TestWhoMayPlan:
         plane = ControlPlane()
         plane.land("flights/2013-01/a.csv")
         plane.clusters.names["j-1"] = plane.plan(RUN, execution("r-1"))["cluster"]["name"]
-        with pytest.raises(LeaseHeld, match=r"j-1 .* ended now"):
+        with pytest.raises(ClusterLeft, match=r"j-1 .* is ended before the run is planned again"):
             plane.plan(RUN, execution("r-2"))
-        # AND the failure path finds the cluster by its name
-        assert plane.settle("assess_failure", RUN, execution("r-2"))["cluster_id"] == "j-1"
+        # AND the failure path finds the cluster by its name, ends it and plans again
+        answer = plane.settle("assess_failure", RUN, execution("r-2"), error={"Error": "ClusterLeft", "Cause": "c"})
+        assert (answer["cluster_id"], answer["go_on"]) == ("j-1", True)
         plane.clusters.names.clear()
-        assert plane.plan(RUN, execution("r-2", 1))["work"] == "merge"
+        assert plane.plan(RUN, execution("r-2"))["work"] == "merge"
 
 
 class TestLeases:
@@ -299,8 +312,8 @@ class TestBlockedTables:
     [
         ([], InvalidRunInput, "the input is a list, but must be an object"),
         (None, InvalidRunInput, "the input is a null"),
-        ({"replay": {}}, InvalidRunInput, "replay is not supported yet"),
-        ({"table": "flights"}, InvalidRunInput, "unknown field 'table'; there are run, tables, reason"),
+        ({"replay": {}}, InvalidRunInput, "replay must be an object with at least one of"),
+        ({"table": "flights"}, InvalidRunInput, "unknown field 'table'; there are run, tables, reason, replay"),
         ({"tables": "flights"}, InvalidRunInput, "tables is a text, but must be a list"),
         ({"tables": [7]}, InvalidRunInput, "tables has a number in it"),
         ({"tables": []}, InvalidRunInput, "tables is empty"),

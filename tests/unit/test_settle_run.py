@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from fakes.control_plane import NOW, ControlPlane, execution
 from fakes.crashes import Crashed, CrashPoint
-from tidegate.errors import RunFailed, StalePass
+from tidegate.clusters import EndReason
+from tidegate.errors import ClusterLost, RunFailed, StalePass
 
 BY = execution("r")
 
@@ -27,18 +28,15 @@ class TestReceipts:
     def test_what_they_say_is_merged_is_settled(self) -> None:
         plane, plan = planned()
         plane.merge(plan)
-        answer = plane.settle("settle_batches", {}, BY)
-        assert [(each["table"], each["delta_version"]) for each in answer["merged"]] == [
-            ("airlines", 1),
-            ("flights", 1),
-        ]
-        assert (answer["run_id"], answer["pass"], answer["unsettled"]) == ("r", 0, [])
+        answer = plane.settle_batches({}, BY)
+        assert [(each["table"], each["delta_version"]) for each in answer.merged] == [("airlines", 1), ("flights", 1)]
+        assert answer.unsettled == []
         assert plane.ledger.table("flights").last_merged_batch == 1
 
     def test_one_tables_failure_leaves_the_others_merged_and_fails_the_run(self) -> None:
         plane, plan = planned()
         plane.merge(plan, failing={"flights": "data"})
-        plane.settle("settle_batches", {}, BY)
+        plane.settle_batches({}, BY)
         summary = plane.settle("settle_run", {}, BY)
         assert summary["outcome"] == "failed"
         assert [each["table"] for each in summary["merged"]] == ["airlines"]
@@ -49,7 +47,7 @@ class TestReceipts:
         # Design: "any success wins; none means unknown."
         plane, plan = planned()
         plane.merge(plan, failing={"flights": "infrastructure"})
-        plane.settle("settle_batches", {}, BY)
+        plane.settle_batches({}, BY)
         fail(plane)
         plane.settle("fail_run", {}, execution("r", 1))
         plane.merge(plane.plan({}, execution("r", 1)))
@@ -62,23 +60,23 @@ class TestReceipts:
             plane.objects.by_uri[uri] = plane.objects.by_uri[uri].replace(
                 b'"manifest_sha256": "', b'"manifest_sha256": "0'
             )
-        assert [each["table"] for each in plane.settle("settle_batches", {}, BY)["unsettled"]] == ["flights"]
+        assert [each["table"] for each in plane.settle_batches({}, BY).unsettled] == ["flights"]
 
     def test_rejected_files_are_quarantined_with_the_jobs_words(self) -> None:
         plane, plan = planned()
         plane.merge(plan, rejected=(0,))
-        answer = plane.settle("settle_batches", {}, BY)
+        answer = plane.settle_batches({}, BY)
         assert {(each.state, each.reason) for each in plane.ledger.arrivals.values()} == {
             ("quarantined", "row 3: no number")
         }
-        assert [each["rejected_files"] for each in answer["merged"]] == [1, 1]
+        assert [each["rejected_files"] for each in answer.merged] == [1, 1]
 
     def test_settling_twice_changes_nothing(self) -> None:
         plane, plan = planned()
         plane.merge(plan, failing={"flights": "data"})
-        first = plane.settle("settle_batches", {}, BY)
+        first = plane.settle_batches({}, BY)
         tables = dict(plane.ledger.table_items)
-        assert plane.settle("settle_batches", {}, BY) == first
+        assert plane.settle_batches({}, BY) == first
         assert plane.ledger.table_items == tables
         assert plane.ledger.table("flights").attempts == 1
 
@@ -91,7 +89,7 @@ class TestAttempts:
         # Design: "Only failures caused by data count as attempts (no capacity, lost nodes, throttling condemn no file)"
         plane, plan = planned()
         plane.merge(plan, failing={"flights": cause})
-        plane.settle("settle_batches", {}, BY)
+        plane.settle_batches({}, BY)
         table = plane.ledger.table("flights")
         assert (table.attempts, table.failures) == (counted, 1)
         assert table.retry_after is not None
@@ -100,7 +98,7 @@ class TestAttempts:
     def test_an_old_failure_is_not_counted_for_an_attempt_that_never_ran(self) -> None:
         plane, plan = planned()
         plane.merge(plan, failing={"flights": "data"})
-        plane.settle("settle_batches", {}, BY)
+        plane.settle_batches({}, BY)
         fail(plane)
         for number in range(1, 6):
             by = execution("r", number)
@@ -110,34 +108,37 @@ class TestAttempts:
         assert plane.ledger.table("flights").attempts == 1
         assert plane.ledger.table("flights").blocked_reason is None
 
-    def test_the_fifth_failure_that_counts_blocks_the_table(self) -> None:
+    @pytest.mark.parametrize("cause", ["table", "code"])
+    def test_the_last_failure_that_only_a_person_can_mend_blocks_the_table(self, cause: str) -> None:
         plane = ControlPlane()
         plane.land("flights/2013-01/a.csv")
-        for number in range(5):
+        for number in range(3):
             assert plane.ledger.table("flights").blocked_reason is None
-            plane.whole_run({"tables": ["flights"]}, execution(f"r{number}"), failing={"flights": "data"})
-        assert "5 attempts failed, the last with: Broken: it broke" in (
+            plane.whole_run({"tables": ["flights"]}, execution(f"r{number}"), failing={"flights": cause})
+        assert "3 attempts failed, the last with: Broken: it broke" in (
             plane.ledger.table("flights").blocked_reason or ""
         )
 
     def test_a_batch_that_another_run_has_taken_is_not_counted(self) -> None:
         plane, _ = planned()
         plane.plan({}, execution("other"))
-        answer = plane.settle("settle_batches", {}, BY)
-        assert len(answer["unsettled"]) == 2
+        answer = plane.settle_batches({}, BY)
+        assert len(answer.unsettled) == 2
         assert plane.ledger.table("flights").failures == 0
 
 
 class TestPasses:
     def test_whatever_a_redrive_calls_first_finds_its_pass_out_of_date(self) -> None:
         plane, _ = planned()
-        for action in ("settle_batches", "settle_run"):
+        for action in ("settle_group", "settle_run"):
             with pytest.raises(StalePass, match="planned in pass 0, and this is pass 1"):
                 plane.settle(action, {}, execution("r", 1))
+        with pytest.raises(StalePass):
+            plane.more({}, execution("r", 1), {"pass": 0})
 
     def test_a_run_that_was_never_planned_is_planned_first(self) -> None:
         with pytest.raises(StalePass):
-            ControlPlane().settle("settle_batches", {}, BY)
+            ControlPlane().settle("settle_run", {}, BY)
 
     def test_an_execution_that_lost_its_run_settles_nothing(self) -> None:
         plane = ControlPlane()
@@ -161,7 +162,7 @@ class TestPasses:
         plane, _ = planned()
         by = execution("r", 1)
         with pytest.raises(StalePass):
-            plane.settle("settle_batches", {}, by)
+            plane.settle_batches({}, by)
         plane.settle("assess_failure", {}, by)
         assert plane.settle("fail_run", {}, by)["redriven"] is True
         assert plane.whole_run({}, by)["outcome"] == "succeeded"
@@ -202,13 +203,19 @@ class TestFailing:
         plane, plan = planned()
         plane.clusters.names |= {"j-other": "tidegate-r-1-0-1", "j-mine": plan["cluster"]["name"]}
         answer = plane.settle("assess_failure", {}, BY, error={"Error": "States.Timeout", "Cause": "c"})
-        assert answer == {"run_id": "r", "pass": 0, "cluster_id": "j-mine", "cause": "States.Timeout", "message": "c"}
+        assert answer["cluster_id"] == "j-mine"
+        assert answer["error"] == {"Error": "States.Timeout", "Cause": "c"}
+        assert not answer["go_on"]
 
     def test_the_clusters_own_reason_comes_before_the_steps(self) -> None:
         plane, _ = planned()
-        plane.clusters.reasons["j-1"] = "INTERNAL_ERROR: no capacity"
-        answer = plane.settle("assess_failure", {}, BY, cluster_id="j-1", error={"Error": "E", "Cause": "cancelled"})
-        assert (answer["cluster_id"], answer["message"]) == ("j-1", "INTERNAL_ERROR: no capacity")
+        plane.clusters.reasons["j-1"] = EndReason("INTERNAL_ERROR", "no capacity", "TERMINATED_WITH_ERRORS")
+        with pytest.raises(ClusterLost, match="INTERNAL_ERROR: no capacity") as lost:
+            plane.more({}, BY, {"pass": 0})
+        error = {"Error": "ClusterLost", "Cause": str(lost.value)}
+        answer = plane.settle("assess_failure", {}, BY, cluster_id="j-1", failed_in="Claim more", error=error)
+        assert answer["cluster_id"] == "j-1"
+        assert "INTERNAL_ERROR: no capacity" in answer["error"]["Cause"]
 
     def test_what_was_merged_all_the_same_is_settled_on_the_way_down(self) -> None:
         plane, plan = planned()

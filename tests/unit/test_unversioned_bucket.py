@@ -46,17 +46,18 @@ def test_an_odd_name_is_staged_from_the_file_as_it_is() -> None:
 
 @pytest.mark.parametrize("key", [KEY, "flights/2013-01/a b.csv"])
 @pytest.mark.parametrize("is_deleted", [False, True])
-def test_lost_bytes_block_the_table_and_others_are_never_merged_in_their_place(key: str, is_deleted: bool) -> None:
+def test_lost_bytes_fail_with_words_and_others_are_never_merged_in_their_place(key: str, is_deleted: bool) -> None:
     # GIVEN the file was overwritten, or deleted, before it was merged
     plane = landed(key)
     if is_deleted:
         del plane.objects.versions[LANDING, key]
     else:
         put(plane, key, b"other bytes")
-    # THEN its table waits for a person, with words, and nothing is staged
-    answer = plan(plane)
-    assert answer["work"] == "none"
-    assert "keeps no versions" in answer["held"][0]["reason"]
-    assert "keeps no versions" in (plane.ledger.table("flights").blocked_reason or "")
+    # THEN its batch is voided, the file fails with words, and nothing is staged
+    plane.whole_run({}, execution("r"))
+    assert plane.delta == {"flights": [(1, "void")]}
+    (arrival,) = plane.ledger.arrivals.values()
+    assert arrival.state == "failed"
+    assert "keeps no versions" in (arrival.reason or "")
     assert plane.objects.names("s3://control/staging/") == []
     assert plane.ledger.table("flights").lease is None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
-from tidegate.adapters.ledger_items import RUNS_PK, arrival_key, batch_key, pending_pk, run_key, table_key
+from tidegate.adapters.ledger_items import RUNS_PK, arrival_key, batch_key, index_pk, run_key, table_key
 from tidegate.arrivals import PENDING_SHARDS
 
 from tidegate_cli import ledger
@@ -36,7 +36,7 @@ class Ledger:
             found += self._query(
                 IndexName="pending",
                 KeyConditionExpression="pending_pk = :shard",
-                ExpressionAttributeValues={":shard": {"S": pending_pk(shard)}},
+                ExpressionAttributeValues={":shard": {"S": index_pk("pending", shard)}},
             )
         return [ledger.parse_arrival(item) for item in found]
 

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from tidegate.contracts import Contracts
@@ -15,7 +15,17 @@ SEQUENCER_DIGITS = 40
 PENDING_SHARDS = 8
 """Partitions of the index of pending arrivals: 8,000 writes a second before DynamoDB throttles."""
 
-State = Literal["pending", "claimed", "superseded", "ignored", "quarantined"]
+State = Literal["pending", "claimed", "superseded", "ignored", "quarantined", "failed"]
+"""What became of a claimed one follows from its batch."""
+
+KEPT_STATES: frozenset[State] = frozenset({"ignored", "quarantined", "failed"})
+"""What a replay may take up again without looking for it."""
+
+RETENTION = timedelta(days=90)
+"""How long the ledger keeps an arrival after its claim. Its key's head stays."""
+
+REPEATED_AFTER = timedelta(days=45)
+"""An older event may repeat one whose arrival is forgotten; the key's head tells. Queues keep events for 14 days."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Arrival:
     captures: Mapping[str, str] = field(default_factory=dict, hash=False)  # an arrival goes into sets
     state: State = "pending"
     reason: str | None = None
+    batch: int | None = None
+    """The batch that it belongs, or last belonged, to."""
 
     @property
     def object_name(self) -> str:
@@ -86,11 +98,11 @@ def read_event(event: Any, contracts: Contracts, landing_bucket: str) -> Arrival
         ) from error
     if bucket != landing_bucket:
         raise NotAnArrival(f"the event is about bucket {bucket}, but this stack's landing bucket is {landing_bucket}")
-    return _judged(arrival, contracts)
+    return judge_arrival(arrival, contracts)
 
 
-def _judged(arrival: Arrival, contracts: Contracts) -> Arrival:
-    """The arrival with its table, or with the reason why it is ignored."""
+def judge_arrival(arrival: Arrival, contracts: Contracts) -> Arrival:
+    """A pending arrival with its table, or with the reason why it is ignored."""
     if arrival.event_name != "Object Created":
         return _ignored(arrival, f"{arrival.event_name}: what was merged from the object stays in its table")
     if arrival.key.endswith("/"):

@@ -7,14 +7,21 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from tidegate.arrivals import Arrival
+from tidegate.arrivals import Arrival, State
 from tidegate.contracts import Contract
 
 MANIFEST_SCHEMA = 1
 EPOCH = 1
 """Of the ledger: a rewound or rebuilt ledger counts its batches anew under another epoch."""
+
+TABLES_A_STEP = 50
+"""Small tables that share one Spark application: their receipts come one after another, so few enough to settle soon."""
+
+GROUPS_A_ROUND = 32
+"""Step groups that one round plans: within an inline Map's 40 iterations at once, and far from EMR's 256 steps."""
 
 LARGE_BATCH_BYTES = 1024**3
 """A batch of this size gets a step of its own; smaller ones share one Spark application."""
@@ -33,6 +40,8 @@ class Candidates:
     superseded: tuple[Arrival, ...]
     left: int
     """How many pending arrivals the limits leave for a later batch."""
+    opened_from: int | None = None
+    """The voided batch of which these are a half."""
 
     @property
     def size_bytes(self) -> int:
@@ -75,6 +84,27 @@ def choose_candidates(pending: Iterable[Arrival], contract: Contract) -> Candida
             break
         taken.append(arrival)
         size_bytes += arrival.size_bytes
+    return _apart(taken, contract, left=next(counter) - len(taken))
+
+
+def cut_to_batches(arrivals: Iterable[Arrival], contract: Contract) -> list[Candidates]:
+    """All of these arrivals, in as many batches as the contract's limits make of them."""
+    parts: list[list[Arrival]] = []
+    size_bytes = 0
+    for arrival in sorted(arrivals, key=order_of):
+        is_full = bool(parts) and (
+            len(parts[-1]) >= contract.max_files or size_bytes + arrival.size_bytes > contract.max_bytes
+        )
+        if not parts or is_full:
+            parts.append([])
+            size_bytes = 0
+        parts[-1].append(arrival)
+        size_bytes += arrival.size_bytes
+    return [_apart(part, contract, left=0) for part in parts]
+
+
+def _apart(taken: Sequence[Arrival], contract: Contract, left: int) -> Candidates:
+    """Tell the files from those that a newer version in the same batch supersedes."""
     newest = _newest_sequencers(taken) if contract.strategy in SUPERSEDING_STRATEGIES else {}
 
     def is_superseded(arrival: Arrival) -> bool:
@@ -83,7 +113,7 @@ def choose_candidates(pending: Iterable[Arrival], contract: Contract) -> Candida
     return Candidates(
         files=tuple(arrival for arrival in taken if not is_superseded(arrival)),
         superseded=tuple(arrival for arrival in taken if is_superseded(arrival)),
-        left=next(counter) - len(taken),
+        left=left,
     )
 
 
@@ -130,6 +160,24 @@ def file_entry(arrival: Arrival) -> dict[str, Any]:
     }
 
 
+def arrival_of_entry(entry: Mapping[str, Any], table: str, state: State, batch: int | None) -> Arrival:
+    """The arrival that an entry of a manifest is about, in the state and the batch in which it is now."""
+    return Arrival(
+        bucket=entry["bucket"],
+        key=entry["key"],
+        sequencer=entry["sequencer"],
+        event_name="Object Created",
+        event_time=datetime.fromisoformat(entry["event_time"]),
+        size_bytes=entry["size_bytes"],
+        etag=entry["etag"],
+        version_id=entry["version_id"],
+        table=table,
+        captures=entry["captures"],
+        state=state,
+        batch=batch,
+    )
+
+
 def canonical_json(value: Any) -> bytes:
     """JSON with sorted keys and no spaces, in UTF-8: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -172,11 +220,19 @@ def staged_name(index: int, key: str) -> str:
     return f"{index:06d}{endings[0].lower() if endings else ''}"
 
 
+def halves_of(files: Sequence[Mapping[str, Any]]) -> list[Sequence[Mapping[str, Any]]]:
+    """The files of a voided batch, in two parts that are merged again each on its own; none if the file is alone."""
+    if len(files) < 2:
+        return []
+    middle = len(files) // 2
+    return [files[:middle], files[middle:]]
+
+
 def group_steps(sizes: Mapping[str, int]) -> list[StepGroup]:
-    """Share steps among tables: each large one gets its own, all small ones share the first."""
+    """Share steps among tables: each large one gets its own, small ones share."""
     small = sorted(table for table, size_bytes in sizes.items() if size_bytes < LARGE_BATCH_BYTES)
     large = sorted(table for table, size_bytes in sizes.items() if size_bytes >= LARGE_BATCH_BYTES)
-    groups = [tuple(small)] if small else []
+    groups = [tuple(small[start : start + TABLES_A_STEP]) for start in range(0, len(small), TABLES_A_STEP)]
     groups += [(table,) for table in large]
     return [
         StepGroup(f"g{number}", tables, sum(sizes[table] for table in tables)) for number, tables in enumerate(groups)

@@ -1,6 +1,6 @@
 """When a run starts, and for which tables: as late as each table's freshness allows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -26,12 +26,16 @@ class TableSnapshot:
     held_by: str | None = None
     """The run whose lease it is."""
     unsettled_batch: int | None = None
+    """One that is planned and not settled, or whose claim somebody began."""
+    reopened: int = 0
+    """Lists of files that are to be merged again: halves of a voided batch, and replays."""
     retry_after: datetime | None = None
     blocked_reason: str | None = None
+    paused_reason: str | None = None
 
     @property
     def has_work(self) -> bool:
-        return self.pending_files > 0 or self.unsettled_batch is not None
+        return self.pending_files > 0 or self.unsettled_batch is not None or self.reopened > 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,25 @@ def decide_dispatch(snapshots: Sequence[TableSnapshot], now: datetime, *, at_onc
     return Dispatch(tuple(chosen), reason if due else f"at once: {reason}", decisions)
 
 
+def decide_more(
+    snapshots: Sequence[TableSnapshot], mine: Collection[str], started_at: datetime, now: datetime
+) -> tuple[str, ...]:
+    """Which tables a run takes on while its cluster is warm: `mine` are those that it has, `started_at` is its start.
+
+    Its own tables until all that had landed when it began is merged, and whatever would be due before a new cluster
+    could be there.
+    """
+    soon = now + timedelta(seconds=START_UP_S)
+
+    def is_taken(snapshot: TableSnapshot) -> bool:
+        if _obstacle(snapshot, now, at_once=False) is not None:
+            return False
+        was_waiting = snapshot.oldest_event_time is not None and snapshot.oldest_event_time <= started_at
+        return (snapshot.contract.table in mine and was_waiting) or _due_by_freshness(snapshot, soon)[0]
+
+    return tuple(sorted(snapshot.contract.table for snapshot in snapshots if is_taken(snapshot)))
+
+
 def _decide_table(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> TableDecision:
     obstacle = _obstacle(snapshot, now, at_once=at_once)
     if obstacle is not None:
@@ -82,6 +105,8 @@ def _obstacle(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> str |
     """Why a table can't be in a run now, however long it has waited. Who says `at_once` waits for no pause."""
     if not snapshot.has_work:
         return "nothing is pending"
+    if snapshot.paused_reason is not None:
+        return f"paused: {snapshot.paused_reason}"
     if snapshot.held_by is not None:
         return f"run {snapshot.held_by} is at it"
     if snapshot.blocked_reason is not None:
@@ -95,6 +120,8 @@ def _due_by_freshness(snapshot: TableSnapshot, now: datetime) -> tuple[bool, str
     contract = snapshot.contract
     if snapshot.unsettled_batch is not None:
         return True, f"batch {snapshot.unsettled_batch} is not settled yet"
+    if snapshot.reopened:
+        return True, f"{snapshot.reopened} lists of files are to be merged again"
     if snapshot.oldest_event_time is None:
         return True, "its arrivals don't say how old they are"
     waited_s = int((now - snapshot.oldest_event_time).total_seconds())

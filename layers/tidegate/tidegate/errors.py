@@ -29,6 +29,18 @@ class LeaseHeld(TidegateError):
     """Another run may write the table."""
 
 
+class ClusterLeft(TidegateError):
+    """A cluster of an earlier attempt at the run still lives. The machine ends it and plans again."""
+
+
+class ClusterLost(TidegateError):
+    """The cluster ended while batches of the run were not merged."""
+
+
+class StepUnclear(TidegateError):
+    """Nobody knows whether a step's driver still lives, so its cluster has to end before anything is tried again."""
+
+
 class ClaimMoved(TidegateError):
     """A claim or a batch is not as this run left it: another one got between."""
 

@@ -6,11 +6,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from tidegate.clusters import EndReason
+from tidegate.launches import (
+    MAXIMUM_LAUNCHES,
+    LaunchCause,
+    cause_of_end,
+    cause_of_refusal,
+    decide_next_launch,
+)
 from tidegate.receipts import NotMerged
 
-MAXIMUM_ATTEMPTS = 5
+MAXIMUM_ATTEMPTS = 3
 FIRST_PAUSE_S = 60
 LONGEST_PAUSE_S = 3600
+
+EMR_REFUSES = ("EMR.", "ElasticMapReduce.")
+"""How the names begin of what EMR answered; anything else leaves open whether the call took effect."""
 
 MAXIMUM_CAUSE_CHARACTERS = 8_000
 """Step Functions keeps 32,768 characters of a cause; nobody reads as many."""
@@ -18,30 +29,79 @@ MAXIMUM_CAUSE_CHARACTERS = 8_000
 
 @dataclass(frozen=True)
 class RetryDecision:
-    """When dispatch may try a failed batch again; `blocked_reason` is set when only a person can."""
+    """When a failed batch may be tried again.
+
+    `blocked_reason` is set when only a person can help, `void_reason` when the batch is to be opened up: voided, and
+    its files merged in halves.
+    """
 
     retry_after: datetime
     attempts: int
     failures: int
-    blocked_reason: str | None
+    blocked_reason: str | None = None
+    void_reason: str | None = None
 
 
-def decide_retry(failure: NotMerged, attempts: int, failures: int, now: datetime) -> RetryDecision:
-    """Decide what follows a failed attempt.
+def decide_retry(
+    failure: NotMerged, attempts: int, failures: int, now: datetime, *, files: int, is_half: bool = False
+) -> RetryDecision:
+    """Decide what follows a failed attempt at a batch.
 
     `attempts` counts the earlier failures that the data, the table or the code caused, `failures` all of them.
-    Each failure doubles the pause, because each new try costs a cluster; a failure of infrastructure never blocks.
+    Each failure doubles the pause, because each new try costs a cluster; a failure of infrastructure condemns nothing.
+    Data that keeps failing is opened up until the bad file is alone. A half is opened up at its first failure, which
+    condemns nothing yet; a file that is alone is given all its attempts.
     """
     failures += 1
     attempts += failure.counts_as_attempt
     pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1))
+    later = now + timedelta(seconds=pause_s)
+    if failure.cause == "data":
+        enough = 1 if is_half and files > 1 else MAXIMUM_ATTEMPTS
+        void_reason = failure.message if attempts >= enough else None
+        # Its cluster is warm and the rest of its data has waited long enough.
+        return RetryDecision(now if is_half or void_reason else later, attempts, failures, void_reason=void_reason)
     blocked = None
-    if attempts >= MAXIMUM_ATTEMPTS:
+    if failure.counts_as_attempt and attempts >= MAXIMUM_ATTEMPTS:
         blocked = (
             f"{attempts} attempts failed, the last with: {failure.message}. "
             "Mend it, then start an execution with this table's name in its input"
         )
-    return RetryDecision(now + timedelta(seconds=pause_s), attempts, failures, blocked)
+    return RetryDecision(later, attempts, failures, blocked_reason=blocked)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Whether planning the run again, on a cluster of launch option `launch`, may help, and what the cause was."""
+
+    go_on: bool
+    launch: int
+    cause: str
+    reason: str
+
+
+def assess_failure(
+    error: Mapping[str, Any], failed_in: str, end: EndReason | None, *, launch: int, launches: int
+) -> Assessment:
+    """Decide what follows when a state failed and nothing in the machine caught up with it.
+
+    `error` is what Step Functions caught in state `failed_in`; `end` is why the cluster ended, if it has. Only what a
+    new cluster can mend is tried again: one that did not come, was lost, or has to end before anything is tried.
+    """
+    name = str(error.get("Error", "unknown"))
+    words = cause_of(error)
+    if name == "ClusterLeft":
+        return Assessment(launches < MAXIMUM_LAUNCHES, launch, name, words)
+    if name == "StepUnclear" or (failed_in == "Create cluster" and not name.startswith(EMR_REFUSES)):
+        cause: LaunchCause = "unknown"
+    elif failed_in == "Create cluster":
+        cause = cause_of_refusal(name, words)
+    elif end is not None and name == "ClusterLost":
+        cause = cause_of_end(end.code, end.message, was_ready=end.was_ready)
+    else:
+        return Assessment(go_on=False, launch=launch, cause=name, reason=words)
+    following = decide_next_launch(cause, launch, launches)
+    return Assessment(following.go_on, following.launch, cause, f"{words}. {following.reason}")
 
 
 def words_for_failed_run(

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tidegate.arrivals import Arrival, State
+from tidegate.clusters import EndReason
 from tidegate.failures import RetryDecision
-from tidegate.receipts import Merged
+from tidegate.receipts import Merged, Voided
 from tidegate.runs import Run, RunState
 
 
@@ -34,13 +35,34 @@ class Table:
     name: str
     next_batch: int = 1
     last_merged_batch: int | None = None
+    """The last number that is committed: merged, or voided, which is an empty commit."""
     unsettled_batch: int | None = None
+    void_reason: str | None = None
+    """Set when the unsettled batch is not to be merged but voided: why its merges failed."""
     open_claim: OpenClaim | None = None
+    reopened: frozenset[str] = frozenset()
+    """URIs of lists of candidates that become batches before anything pending: halves of a voided one, and replays."""
     lease: Lease | None = None
     attempts: int = 0
     failures: int = 0
     retry_after: datetime | None = None
     blocked_reason: str | None = None
+    paused_reason: str | None = None
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to merge even if nothing is pending."""
+        return self.unsettled_batch is not None or self.open_claim is not None or bool(self.reopened)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest version of a key that was ever claimed. It outlives the arrivals of the key."""
+
+    sequencer: str
+    version_id: str | None
+    etag: str
+    event_time: datetime
 
 
 @dataclass(frozen=True)
@@ -58,9 +80,16 @@ class Batch:
     newest_event_time: datetime
     state: str = "sealed"
     run_id: str | None = None
+    opened_from: int | None = None
+    """The voided batch of which this one is a half."""
     delta_version: int | None = None
     rows: Mapping[str, int] | None = None
+    rejected_files: int = 0
     error: str | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        return self.state in {"merged", "voided"}
 
 
 class Ledger(Protocol):
@@ -74,6 +103,18 @@ class Ledger(Protocol):
 
     def pending(self, table: str | None = None) -> Iterator[Arrival]:
         """The pending arrivals, of one table or of all."""
+
+    def versions(self, bucket: str, key: str) -> list[Arrival]:
+        """Every version of an object that the ledger has, oldest first."""
+
+    def head(self, bucket: str, key: str) -> Head | None:
+        """The newest version of an object that was ever claimed."""
+
+    def kept(self, state: State, table: str | None = None) -> Iterator[Arrival]:
+        """Arrivals that were failed, quarantined or ignored, of one table or of all."""
+
+    def set_aside(self, table: str, entry: Mapping[str, Any], batch: int, state: State, reason: str) -> None:
+        """Mark one file of a manifest as quarantined or failed. It stays until a replay takes it."""
 
     def table(self, name: str) -> Table:
         """A table; one that nothing was recorded of yet is new."""
@@ -90,8 +131,12 @@ class Ledger(Protocol):
     def open_claim(self, table: str, run_id: str, claim: OpenClaim) -> None:
         """Begin to claim the next batch. Raises ClaimMoved if another is open or the number is taken."""
 
-    def mark_claimed(self, arrival: Arrival, batch: int, state: State) -> bool:
-        """Mark a pending arrival as of this batch; True also if it was, False if it is another's or settled."""
+    def mark_claimed(self, arrival: Arrival, batch: int, state: State, now: datetime) -> bool:
+        """Mark an arrival as of this batch, if it is still as given (its state and batch).
+
+        True also if it was marked so already, False if it is another batch's. One that the ledger has forgotten is
+        written again. Keeps the key's head.
+        """
 
     def seal(self, batch: Batch, run_id: str, claim: OpenClaim) -> None:
         """End the claim: the batch's list is final now. Raises ClaimMoved."""
@@ -102,17 +147,35 @@ class Ledger(Protocol):
     def batch(self, table: str, number: int) -> Batch:
         """A sealed batch. Raises ClaimMoved if there is none."""
 
+    def batches(self, table: str) -> Iterator[Batch]:
+        """Every batch of a table, the newest first."""
+
+    def queue_reopened(self, table: str, uris: Sequence[str]) -> None:
+        """Have these lists of candidates claimed as batches. Those that are there already stay once."""
+
     def settle_merged(self, batch: Batch, run_id: str, merged: Merged, now: datetime) -> None:
         """Record that a batch is merged."""
+
+    def settle_voided(self, batch: Batch, run_id: str, voided: Voided, reopened: Sequence[str], now: datetime) -> None:
+        """Record that a batch is voided and that these lists of its files are to be claimed anew."""
 
     def settle_failed(self, batch: Batch, attempt: str, error: str, retry: RetryDecision) -> None:
         """Record a failed attempt once, by its name."""
 
+    def order_void(self, batch: Batch, reason: str) -> None:
+        """Have the unsettled batch voided instead of merged."""
+
     def block_table(self, table: str, reason: str) -> None:
         """Leave a table alone until a person names it in an input."""
 
-    def quarantine(self, entry: Mapping[str, Any], batch: int, reason: str) -> None:
-        """Mark one file of a manifest as quarantined."""
+    def pause(self, table: str | None, reason: str, now: datetime) -> None:
+        """Leave a table (None: all) alone until it is resumed. Arrivals are recorded all the same."""
+
+    def resume(self, table: str | None) -> None:
+        """End a pause."""
+
+    def paused_stack(self) -> str | None:
+        """Why all tables are paused, if they are."""
 
     def run(self, run_id: str) -> Run | None:
         """A run, if it is known."""
@@ -124,7 +187,16 @@ class Ledger(Protocol):
         """
 
     def plan_batches(self, run: Run) -> None:
-        """Record the batches and the cluster's name that the plan has decided on. Raises StalePass."""
+        """Record what the plan has decided on: tables, batches, the cluster's name. Raises StalePass."""
+
+    def next_attempt(self, run: Run, launch: int, launches: int) -> Run:
+        """Count another attempt of a run that goes on in the same execution. Raises StalePass if it has moved on."""
+
+    def running_runs(self) -> Iterator[Run]:
+        """The runs that have not ended: running, and fenced."""
+
+    def fence_run(self, run: Run, reason: str, now: datetime) -> bool:
+        """Make every later call of a dead execution stale. False if the run is no longer as given."""
 
     def admitted_pass(self, execution_arn: str) -> int:
         """The last pass in which a redriven execution was let through to plan again; 0 if it never was."""
@@ -135,7 +207,7 @@ class Ledger(Protocol):
     def end_run(
         self, run_id: str, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime
     ) -> None:
-        """Close a run."""
+        """Close a run. One that has succeeded stays so."""
 
 
 class Objects(Protocol):
@@ -176,5 +248,5 @@ class Clusters(Protocol):
     def alive(self, stack: str, run_id: str) -> list[str]:
         """Ids of the run's clusters that are not terminated, by their names."""
 
-    def why_ended(self, cluster_id: str) -> str | None:
-        """EMR's own words on why a cluster ended, if it has and there are any."""
+    def why_ended(self, cluster_id: str) -> EndReason | None:
+        """Why a cluster has ended or is ending, in EMR's own words; None if it lives or is unknown."""

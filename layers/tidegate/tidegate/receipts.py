@@ -30,6 +30,14 @@ class Merged:
 
 
 @dataclass(frozen=True)
+class Voided:
+    """The batch's number is in the table with an empty commit: none of its files is merged, nor ever will be by it."""
+
+    uri: str
+    delta_version: int
+
+
+@dataclass(frozen=True)
 class NotMerged:
     """The batch is not in the table, as far as anybody knows."""
 
@@ -43,16 +51,20 @@ class NotMerged:
 
 def judge_receipts(
     receipts: Sequence[tuple[str, Mapping[str, Any]]], manifest_sha256: str, *, run_id: str, pass_: int
-) -> Merged | NotMerged:
+) -> Merged | Voided | NotMerged:
     """Judge a batch after this attempt by its receipts, given as (URI, content) with the oldest attempt first.
 
-    Any success wins, whatever other attempts say; a failure counts for its own attempt alone. Without a receipt
-    nothing is known, and the batch is tried again: if it was merged after all, the job finds its number in the table
-    and rebuilds the receipt.
+    A table has one commit of a number, so "merged" or "voided" wins, whatever other attempts say; a failure counts
+    for its own attempt alone. Without a receipt nothing is known, and the batch is tried again: if it was merged
+    after all, the job finds its number in the table and rebuilds the receipt.
     """
     for uri, receipt in receipts:
-        if receipt["outcome"] == "merged" and receipt["manifest_sha256"] == manifest_sha256:
+        if receipt["manifest_sha256"] != manifest_sha256:
+            continue
+        if receipt["outcome"] == "merged":
             return _merged(uri, receipt)
+        if receipt["outcome"] == "voided":
+            return Voided(uri, receipt["delta_version"])
     failures = [
         receipt
         for _, receipt in receipts

@@ -3,17 +3,25 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from tidegate.errors import InvalidRunInput, StalePass, UnknownTable
+from tidegate.replays import Replay, read_replay
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 EXAMPLE = '{"tables": ["flights"], "reason": "by hand"}, or {} for all that is pending'
-FIELDS = {"run": str, "tables": list, "reason": str}
+FIELDS = {"run": str, "tables": list, "reason": str, "replay": dict}
 
-RunState = Literal["running", "succeeded", "failed", "nothing_to_do"]
-"""A run that had nothing to do may be planned again; one that succeeded is settled for good."""
+MAXIMUM_ROUNDS = 50
+MAXIMUM_BATCHES = 1000
+LONGEST_RUN = timedelta(hours=12)
+"""What a run takes on before it hands over to the next one. A round is at most 32 step groups, so an execution stays far
+below Step Functions' 25,000 events, and the run's own item below DynamoDB's 400 KB."""
+
+RunState = Literal["running", "fenced", "succeeded", "failed", "nothing_to_do"]
+"""A fenced run's execution is dead: whatever it still calls is refused. One that had nothing to do may be planned
+again; one that succeeded is settled for good."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class RunRequest:
     run_id: str
     tables: tuple[str, ...] | None
     reason: str
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ class Run:
     """A run as the ledger has it.
 
     `pass_` is the redrive count of its execution when it was last planned. `attempt` numbers its plans: it goes on
-    counting in another execution of the same run, so names made of it never meet those of an earlier attempt.
+    counting with each round and launch, and in another execution of the same run, so names made of it never meet
+    those of an earlier attempt.
     """
 
     run_id: str
@@ -49,6 +59,12 @@ class Run:
     reason: str
     started_at: datetime
     attempt: int = 0
+    launch: int = 0
+    """The launch option of its cluster: an index into `launches.LAUNCH_OPTIONS`."""
+    launches: int = 0
+    """How often its execution has planned again, in this pass, for want of a cluster."""
+    rounds: int = 0
+    """How often it has claimed more while its cluster was warm."""
     batches: tuple[tuple[str, int], ...] = ()
     tables: tuple[str, ...] = ()
     """Tables whose leases it may hold: those that its last plan looked at."""
@@ -74,10 +90,6 @@ def read_request(execution_input: Any, execution_name: str, tables: Collection[s
     """
     if not isinstance(execution_input, Mapping):
         raise InvalidRunInput(f"the input is a {_kind(execution_input)}, but must be an object: {EXAMPLE}")
-    if "replay" in execution_input:
-        raise InvalidRunInput(
-            "replay is not supported yet: land the files again under new names, or write them over themselves"
-        )
     for name, value in execution_input.items():
         if name not in FIELDS:
             raise InvalidRunInput(f"unknown field {name!r}; there are {', '.join(FIELDS)}: {EXAMPLE}")
@@ -86,7 +98,11 @@ def read_request(execution_input: Any, execution_name: str, tables: Collection[s
     run_id = execution_input.get("run", execution_name)
     if not RUN_ID.fullmatch(run_id):
         raise InvalidRunInput(f"run {run_id!r} is no run id: 1 to 80 letters, digits, - and _, no - or _ first")
-    return RunRequest(run_id, _tables(execution_input.get("tables"), tables), execution_input.get("reason", ""))
+    named = _tables(execution_input.get("tables"), tables)
+    replay = read_replay(execution_input["replay"], tables) if "replay" in execution_input else None
+    if replay is not None and named is not None:
+        raise InvalidRunInput("tables and replay don't go together: name the table inside replay")
+    return RunRequest(run_id, named, execution_input.get("reason", ""), replay)
 
 
 def _tables(named: list[Any] | None, known: Collection[str]) -> tuple[str, ...] | None:
@@ -115,6 +131,8 @@ def check_pass(run: Run | None, execution: Execution) -> None:
         raise StalePass(f"no run is recorded for execution {execution.name}: it has to be planned first")
     if run.execution_arn != execution.arn:
         raise StalePass(f"run {run.run_id} is now at execution {run.execution_arn}; this one has lost it")
+    if run.state == "fenced":
+        raise StalePass(f"run {run.run_id} was given up for dead, and its cluster is being ended: redrive it to go on")
     if run.pass_ != execution.redrive_count:
         raise StalePass(
             f"run {run.run_id} was planned in pass {run.pass_}, and this is pass {execution.redrive_count}: "
@@ -122,12 +140,27 @@ def check_pass(run: Run | None, execution: Execution) -> None:
         )
 
 
+def is_same_pass(known: Run | None, execution: Execution) -> bool:
+    """Whether this execution has planned the run before, since it was started or last redriven."""
+    return known is not None and (known.execution_arn, known.pass_) == (execution.arn, execution.redrive_count)
+
+
 def attempt_of(known: Run | None, execution: Execution) -> int:
     """The number of the attempt that an execution begins, or goes on planning."""
     if known is None:
         return 0
-    is_same = (known.execution_arn, known.pass_) == (execution.arn, execution.redrive_count)
-    return known.attempt if is_same else known.attempt + 1
+    return known.attempt if is_same_pass(known, execution) else known.attempt + 1
+
+
+def why_hand_over(run: Run, now: datetime) -> str | None:
+    """Why a run claims no more although something may be due; None if it may go on."""
+    if run.rounds >= MAXIMUM_ROUNDS:
+        return f"handed over to the next run after {run.rounds} rounds"
+    if len(run.batches) >= MAXIMUM_BATCHES:
+        return f"handed over to the next run after {len(run.batches)} batches"
+    if now - run.started_at >= LONGEST_RUN:
+        return f"handed over to the next run after {LONGEST_RUN}"
+    return None
 
 
 def may_plan_again(run: Run | None, execution: Execution, admitted_pass: int) -> bool:
@@ -145,13 +178,20 @@ def outcome_of(unsettled: Sequence[object]) -> RunState:
     return "failed" if unsettled else "succeeded"
 
 
-def sentence_for(merged: Sequence[Mapping[str, Any]], unsettled: Sequence[Mapping[str, Any]]) -> str:
+def sentence_for(
+    merged: Sequence[Mapping[str, Any]],
+    unsettled: Sequence[Mapping[str, Any]],
+    voided: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """What a run did, in one sentence for the console."""
-    done = ", ".join(f"{each['table']} (version {each['delta_version']})" for each in merged[:10])
-    if len(merged) > 10:
-        done += f" and {len(merged) - 10} more"
+    newest = {each["table"]: each["delta_version"] for each in merged}
+    done = ", ".join(f"{table} (version {version})" for table, version in list(newest.items())[:10])
+    if len(newest) > 10:
+        done += f" and {len(newest) - 10} more"
+    failed_files = sum(each["failed_files"] for each in voided)
+    failed = f"; {failed_files} files can't be merged and are set aside as failed" if failed_files else ""
     left = f"; {len(unsettled)} batches are not merged" if unsettled else ""
-    return (f"merged {done}" if merged else "merged nothing") + left
+    return (f"merged {done}" if merged else "merged nothing") + failed + left
 
 
 def dispatched_run_id(now: datetime, scheduled_time: str | None) -> str:

@@ -6,6 +6,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tidegate.adapters.clients import CONFIG, code_of, throttling_named
+from tidegate.clusters import EndReason
 from tidegate.sizing import is_cluster_of
 
 _ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
@@ -24,7 +25,7 @@ class EmrClusters:
                 found += [each["Id"] for each in page["Clusters"] if is_cluster_of(each["Name"], stack, run_id)]
         return found
 
-    def why_ended(self, cluster_id: str) -> str | None:
+    def why_ended(self, cluster_id: str) -> EndReason | None:
         try:
             with throttling_named("elasticmapreduce:DescribeCluster"):
                 status = self._client.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
@@ -35,4 +36,5 @@ class EmrClusters:
         if not status["State"].startswith("TERMINAT"):
             return None
         reason = status.get("StateChangeReason", {})
-        return f"{reason.get('Code', 'no code')}: {reason.get('Message', 'no message')}"
+        was_ready = "ReadyDateTime" in status.get("Timeline", {})
+        return EndReason(reason.get("Code", ""), reason.get("Message", ""), status["State"], was_ready)

@@ -1,17 +1,26 @@
 """The ledger's items: how arrivals, tables, batches and runs look in DynamoDB, and back."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from tidegate.arrivals import Arrival, shard_of
-from tidegate.ports import Batch, Lease, OpenClaim, Table
+from tidegate.arrivals import KEPT_STATES, RETENTION, Arrival, State, shard_of
+from tidegate.ports import Batch, Head, Lease, OpenClaim, Table
 from tidegate.runs import Run
 
 Item = Mapping[str, Any]
 
 RUNS_PK = "run"
+STACK_KEY = {"pk": "stack", "sk": "stack"}
+RUNNING_PK = "running"
+"""The partition of the index that has the runs which have not ended."""
+
+RECORDS_KEPT = timedelta(days=400)
+"""How long batches and runs are kept after their end."""
+
+NO_TABLE = "-"
+"""No table is called so; it stands before the arrivals that no contract matches."""
 
 MAXIMUM_SORT_KEY_BYTES = 1024
 """DynamoDB's limit, of an index too. An S3 key alone may be as long."""
@@ -19,6 +28,10 @@ MAXIMUM_SORT_KEY_BYTES = 1024
 
 def arrival_key(bucket: str, key: str, sequencer: str) -> dict[str, str]:
     return {"pk": f"arrival#{bucket}/{key}", "sk": sequencer}
+
+
+def head_key(bucket: str, key: str) -> dict[str, str]:
+    return {"pk": f"arrival#{bucket}/{key}", "sk": "head"}
 
 
 def table_key(table: str) -> dict[str, str]:
@@ -37,8 +50,24 @@ def execution_key(execution_arn: str) -> dict[str, str]:
     return {"pk": f"execution#{execution_arn}", "sk": "execution"}
 
 
-def pending_pk(shard: int) -> str:
-    return f"pending#{shard}"
+def index_pk(state: State, shard: int) -> str:
+    """A partition of the sparse index: one a shard for what is pending, others for what may be replayed."""
+    return f"{state}#{shard}"
+
+
+def index_keys(state: State, arrival: Arrival) -> dict[str, str]:
+    """What puts an arrival into the sparse index, below its table and in the order of its event."""
+    sort_key = f"{arrival.table or NO_TABLE}#{iso(arrival.event_time)}#{arrival.key}#{arrival.sequencer}"
+    return {
+        "pending_pk": index_pk(state, shard_of(arrival.object_name)),
+        # Keys of an index may be equal, so nothing is lost with the end of a long one.
+        "pending_sk": sort_key.encode()[:MAXIMUM_SORT_KEY_BYTES].decode(errors="ignore"),
+    }
+
+
+def epoch(time: datetime) -> int:
+    """As DynamoDB's time to live wants it."""
+    return int(time.timestamp())
 
 
 def arrival_item(arrival: Arrival, now: datetime) -> dict[str, Any]:
@@ -56,14 +85,17 @@ def arrival_item(arrival: Arrival, now: datetime) -> dict[str, Any]:
         "captures": dict(arrival.captures),
         "state": arrival.state,
     }
-    optional = {"table": arrival.table, "version_id": arrival.version_id, "reason": arrival.reason}
+    optional = {
+        "table": arrival.table,
+        "version_id": arrival.version_id,
+        "reason": arrival.reason,
+        "batch": arrival.batch,
+    }
     item |= {name: value for name, value in optional.items() if value is not None}
-    if arrival.state == "pending":
-        # The keys of the sparse index: only while pending.
-        item["pending_pk"] = pending_pk(shard_of(arrival.object_name))
-        sort_key = f"{arrival.table}#{iso(arrival.event_time)}#{arrival.key}#{arrival.sequencer}"
-        # Keys of an index may be equal, so nothing is lost with the end of a long one.
-        item["pending_sk"] = sort_key.encode()[:MAXIMUM_SORT_KEY_BYTES].decode(errors="ignore")
+    if arrival.state == "pending" or arrival.state in KEPT_STATES:
+        item |= index_keys(arrival.state, arrival)
+    if arrival.state not in {"pending", "quarantined", "failed"}:
+        item["expires_at"] = epoch(now + RETENTION)
     return item
 
 
@@ -81,7 +113,12 @@ def read_arrival(item: Item) -> Arrival:
         captures=dict(item.get("captures", {})),
         state=item["state"],
         reason=item.get("reason"),
+        batch=_int(item.get("batch")),
     )
+
+
+def read_head(item: Item) -> Head:
+    return Head(item["sequencer"], item.get("version_id"), item["etag"], moment(item["event_time"]))
 
 
 def read_table(name: str, item: Item) -> Table:
@@ -91,12 +128,15 @@ def read_table(name: str, item: Item) -> Table:
         next_batch=int(item.get("next_batch", 1)),
         last_merged_batch=_int(item.get("last_merged_batch")),
         unsettled_batch=_int(item.get("unsettled_batch")),
+        void_reason=item.get("void_reason"),
         open_claim=OpenClaim(int(claim["batch"]), claim["candidates_uri"]) if claim else None,
+        reopened=frozenset(item.get("reopened", ())),
         lease=Lease(lease["run_id"], int(lease["fence"])) if lease else None,
         attempts=int(item.get("attempts", 0)),
         failures=int(item.get("failures", 0)),
         retry_after=moment(item["retry_after"]) if item.get("retry_after") else None,
         blocked_reason=item.get("blocked_reason"),
+        paused_reason=item.get("paused_reason"),
     )
 
 
@@ -115,7 +155,7 @@ def batch_item(batch: Batch, now: datetime) -> dict[str, Any]:
         "state": batch.state,
         "sealed_at": iso(now),
     }
-    optional = {"predecessor": batch.predecessor, "run_id": batch.run_id}
+    optional = {"predecessor": batch.predecessor, "run_id": batch.run_id, "opened_from": batch.opened_from}
     return item | {name: value for name, value in optional.items() if value is not None}
 
 
@@ -132,8 +172,10 @@ def read_batch(item: Item) -> Batch:
         newest_event_time=moment(item["newest_event_time"]),
         state=item["state"],
         run_id=item.get("run_id"),
+        opened_from=_int(item.get("opened_from")),
         delta_version=_int(item.get("delta_version")),
         rows={name: int(count) for name, count in item["rows"].items()} if "rows" in item else None,
+        rejected_files=int(item.get("rejected_files", 0)),
         error=item.get("error"),
     )
 
@@ -147,6 +189,9 @@ def read_run(item: Item) -> Run:
         reason=item.get("reason", ""),
         started_at=moment(item["started_at"]),
         attempt=int(item.get("attempt", 0)),
+        launch=int(item.get("launch", 0)),
+        launches=int(item.get("launches", 0)),
+        rounds=int(item.get("rounds", 0)),
         batches=tuple((table, int(number)) for table, number in item.get("batches", [])),
         tables=tuple(item.get("tables", ())),
         cluster_name=item.get("cluster_name"),

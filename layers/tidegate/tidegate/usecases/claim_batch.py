@@ -4,6 +4,9 @@ Open the claim on the table; write the candidates to S3; mark each arrival; writ
 step is conditional or writes what it would write again. Whoever finds an open claim finishes it from its candidates,
 so a batch's list is decided once.
 
+What was reopened (the halves of a voided batch, replays) has its list of candidates already and comes before anything
+pending; its arrivals are marked from the state and batch that the list gives them.
+
 The one who opened it may still be alive, asleep between two lines. So candidates are create-only, under a name of their
 own: whoever gives up a claim that has none writes "none" in their place, and the sleeper wakes to find that it lost.
 """
@@ -32,6 +35,7 @@ def claim_batch(
     objects: Objects,
     lake_bucket: str,
     control_bucket: str,
+    now: datetime,
 ) -> Batch | None:
     """The table's next batch, sealed; None if nothing is pending. The run must hold the table's lease.
 
@@ -44,17 +48,22 @@ def claim_batch(
     claim = table.open_claim
     candidates = _candidates_of(claim, table.name, ledger, objects) if claim is not None else None
     if claim is None or candidates is None:
-        candidates = choose_candidates(ledger.pending(table.name), contract)
-        if not candidates.files:
-            return None
-        claim = OpenClaim(number, f"{folder}/candidates-{claim_id}.json")
-        ledger.open_claim(table.name, run_id, claim)
-        if not objects.create(claim.candidates_uri, canonical_json(_as_document(candidates))):
-            raise ClaimMoved(f"batch {number} of {table.name} was given up for {run_id} while it chose its files")
+        if table.reopened:
+            claim = OpenClaim(number, min(table.reopened))
+            ledger.open_claim(table.name, run_id, claim)
+            candidates = _read(claim, objects)
+        else:
+            candidates = choose_candidates(ledger.pending(table.name), contract)
+            if not candidates.files:
+                return None
+            claim = OpenClaim(number, f"{folder}/candidates-{claim_id}.json")
+            ledger.open_claim(table.name, run_id, claim)
+            if not objects.create(claim.candidates_uri, candidates_document(candidates)):
+                raise ClaimMoved(f"batch {number} of {table.name} was given up for {run_id} while it chose its files")
 
-    mine = _mark(candidates, number, ledger)
+    mine = _mark(candidates, number, ledger, now)
     if not mine:
-        # Another batch has them all: the index was behind. The number is used for what comes next.
+        # Other batches have them all: the index was behind, or a replay too late. The number is used for what comes next.
         ledger.drop_claim(table.name, claim)
         return None
     manifest = manifest_of(contract, number, table.last_merged_batch, mine, lake_bucket)
@@ -72,28 +81,43 @@ def claim_batch(
         oldest_event_time=min(arrival.event_time for arrival in mine),
         newest_event_time=max(arrival.event_time for arrival in mine),
         run_id=run_id,
+        opened_from=candidates.opened_from,
     )
     ledger.seal(batch, run_id, claim)
     return batch
+
+
+def candidates_document(candidates: Candidates) -> bytes:
+    """A list of candidates as it is kept in S3."""
+    return canonical_json({
+        "schema": 1,
+        "files": [_entry(arrival) for arrival in candidates.files],
+        "superseded": [_entry(arrival) for arrival in candidates.superseded],
+        "opened_from": candidates.opened_from,
+    })  # fmt: skip
 
 
 def _candidates_of(claim: OpenClaim, table: str, ledger: Ledger, objects: Objects) -> Candidates | None:
     """What a claim that somebody left open is about; None if it was given up because nothing was marked for it."""
     nothing = Candidates((), (), left=0)
     # Candidates are written before the first arrival is marked: without any there is nothing to finish.
-    objects.create(claim.candidates_uri, canonical_json(_as_document(nothing)))
-    candidates = _from_document(json.loads(objects.read(claim.candidates_uri) or b"{}"))
+    objects.create(claim.candidates_uri, candidates_document(nothing))
+    candidates = _read(claim, objects)
     if candidates != nothing:
         return candidates
     ledger.drop_claim(table, claim)
     return None
 
 
-def _mark(candidates: Candidates, number: int, ledger: Ledger) -> list[Arrival]:
+def _read(claim: OpenClaim, objects: Objects) -> Candidates:
+    return _from_document(json.loads(objects.read(claim.candidates_uri) or b"{}"))
+
+
+def _mark(candidates: Candidates, number: int, ledger: Ledger, now: datetime) -> list[Arrival]:
     """Mark the candidates as of this batch and return those files that really are."""
 
     def mark(arrival: Arrival, state: State) -> bool:
-        return ledger.mark_claimed(arrival, number, state)
+        return ledger.mark_claimed(arrival, number, state, now)
 
     with ThreadPoolExecutor(THREADS) as pool:
         are_mine = list(pool.map(lambda arrival: mark(arrival, "claimed"), candidates.files))
@@ -101,16 +125,10 @@ def _mark(candidates: Candidates, number: int, ledger: Ledger) -> list[Arrival]:
     return [arrival for arrival, is_mine in zip(candidates.files, are_mine, strict=True) if is_mine]
 
 
-def _as_document(candidates: Candidates) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "files": [_entry(arrival) for arrival in candidates.files],
-        "superseded": [_entry(arrival) for arrival in candidates.superseded],
-    }
-
-
 def _entry(arrival: Arrival) -> dict[str, Any]:
-    return file_entry(arrival) | {"event_name": arrival.event_name, "table": arrival.table}
+    """As a manifest has it, and what the mark needs: the state and the batch in which the arrival is taken."""
+    about = {"event_name": arrival.event_name, "table": arrival.table, "state": arrival.state, "batch": arrival.batch}
+    return file_entry(arrival) | about
 
 
 def _from_document(document: dict[str, Any]) -> Candidates:
@@ -119,4 +137,4 @@ def _from_document(document: dict[str, Any]) -> Candidates:
             Arrival(**entry | {"event_time": datetime.fromisoformat(entry["event_time"])}) for entry in document[name]
         )
 
-    return Candidates(arrivals("files"), arrivals("superseded"), left=0)
+    return Candidates(arrivals("files"), arrivals("superseded"), left=0, opened_from=document.get("opened_from"))

@@ -56,17 +56,20 @@ def dispatch_due_runs(
     return Started(dispatch, run_id, is_new)
 
 
-def take_snapshots(ledger: Ledger, machine: Machine, contracts: Contracts) -> list[TableSnapshot]:
+def take_snapshots(
+    ledger: Ledger, machine: Machine, contracts: Contracts, by_run: str | None = None
+) -> list[TableSnapshot]:
     """What the ledger says of every table that has a contract: it reads what is pending and nothing else.
 
-    A lease whose run has no running execution holds nobody back: Plan run takes it over once the cluster is gone.
+    The leases of run `by_run`, who asks, hold nobody back. A lease whose run has no running execution holds nobody back: Plan run takes it over once the cluster is gone.
     """
     pending: dict[str, Waiting] = defaultdict(Waiting)
     for arrival in ledger.pending():
         if arrival.table is not None:
             pending[arrival.table].add(arrival)
     tables = ledger.tables(sorted(contracts.by_table))
-    owners = {table.lease.run_id for table in tables.values() if table.lease is not None}
+    stack_pause = ledger.paused_stack()
+    owners = {table.lease.run_id for table in tables.values() if table.lease is not None} - {by_run}
     live_owners = {run_id for run_id in owners if is_live(run_id, ledger, machine)}
     snapshots = []
     for name, contract in contracts.by_table.items():
@@ -79,8 +82,10 @@ def take_snapshots(ledger: Ledger, machine: Machine, contracts: Contracts) -> li
                 oldest_event_time=waiting.oldest,
                 held_by=table.lease.run_id if table.lease and table.lease.run_id in live_owners else None,
                 unsettled_batch=table.unsettled_batch or (table.open_claim.batch if table.open_claim else None),
+                reopened=len(table.reopened),
                 retry_after=table.retry_after,
                 blocked_reason=table.blocked_reason,
+                paused_reason=stack_pause or table.paused_reason,
             )
         )
     return snapshots

@@ -1,0 +1,136 @@
+"""Settle batches by their receipts, which are believed rather than the states of steps."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tidegate.batches import Candidates, arrival_of_entry, halves_of
+from tidegate.failures import decide_retry
+from tidegate.ports import Batch, Clusters, Ledger, Objects
+from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts
+from tidegate.runs import Run
+from tidegate.usecases.claim_batch import candidates_document
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SettlePorts:
+    """What settling needs from outside."""
+
+    ledger: Ledger
+    objects: Objects
+    clusters: Clusters
+    stack: str
+    control_bucket: str
+
+
+@dataclass
+class Settled:
+    """What became of a run's batches, an entry each."""
+
+    merged: list[Entry] = field(default_factory=list)
+    voided: list[Entry] = field(default_factory=list)
+    unsettled: list[Entry] = field(default_factory=list)
+
+
+def settle_batches_of(
+    run: Run, ports: SettlePorts, now: datetime, only: Collection[tuple[str, int]] | None = None
+) -> Settled:
+    """Settle the run's batches, or `only` these of them. Doing it twice changes nothing.
+
+    Raises Throttled.
+    """
+    settled = Settled()
+    for table, number in run.batches:
+        if only is not None and (table, number) not in only:
+            continue
+        batch = ports.ledger.batch(table, number)
+        if not batch.is_settled or ports.ledger.table(table).unsettled_batch == number:
+            batch = _settle(batch, run, settled, ports, now)
+        if batch.state == "merged":
+            settled.merged.append({
+                "table": table, "batch": number, "delta_version": batch.delta_version, "rows": dict(batch.rows or {}),
+                "rejected_files": batch.rejected_files,
+            })  # fmt: skip
+        elif batch.state == "voided":
+            settled.voided.append({
+                "table": table, "batch": number, "delta_version": batch.delta_version, "files": batch.files,
+                "failed_files": int(batch.files == 1),
+            })  # fmt: skip
+    return settled
+
+
+def free_leases(run: Run, ports: SettlePorts) -> None:
+    """Give up every lease that the run may hold."""
+    for table in dict.fromkeys((*run.tables, *(table for table, _ in run.batches))):
+        ports.ledger.free_lease(table, run.run_id)
+
+
+def _settle(batch: Batch, run: Run, settled: Settled, ports: SettlePorts, now: datetime) -> Batch:
+    """Settle one batch; as it is then. One that could not be merged is noted in `settled`."""
+    receipts = _receipts_of(batch, ports)
+    verdict = judge_receipts(receipts, batch.manifest_sha256, run_id=run.run_id, pass_=run.attempt)
+    if isinstance(verdict, Merged):
+        _settle_merged(batch, run, verdict, ports, now)
+    elif isinstance(verdict, Voided):
+        _open_up(batch, run, verdict, ports, now)
+    else:
+        _settle_failed(batch, run, verdict, ports, now)
+        settled.unsettled.append({
+            "table": batch.table, "batch": batch.number, "error": verdict.message, "cause": verdict.cause
+        })  # fmt: skip
+        return batch
+    return ports.ledger.batch(batch.table, batch.number)
+
+
+def _settle_merged(batch: Batch, run: Run, verdict: Merged, ports: SettlePorts, now: datetime) -> None:
+    if verdict.rejected:
+        files = _files_of(batch, ports)
+        for rejected in verdict.rejected:
+            ports.ledger.set_aside(batch.table, files[rejected.index], batch.number, "quarantined", rejected.reason)
+    ports.ledger.settle_merged(batch, run.run_id, verdict, now)
+
+
+def _open_up(batch: Batch, run: Run, verdict: Voided, ports: SettlePorts, now: datetime) -> None:
+    """Have the files of a voided batch merged in halves; a file that is alone has failed for good."""
+    reason = ports.ledger.table(batch.table).void_reason or "its batch was voided; why is in the receipts of the batch"
+    files = _files_of(batch, ports)
+    folder = f"s3://{ports.control_bucket}/batches/{batch.table}/{batch.number:012d}"
+    reopened = []
+    for number, half in enumerate(halves_of(files), start=1):
+        arrivals = tuple(arrival_of_entry(entry, batch.table, "claimed", batch.number) for entry in half)
+        candidates = Candidates(arrivals, (), left=0, opened_from=batch.number)
+        reopened.append(f"{folder}/half-{number}.json")
+        ports.objects.create(reopened[-1], candidates_document(candidates))
+    if not reopened:
+        ports.ledger.set_aside(batch.table, files[0], batch.number, "failed", reason)
+    # Last: as long as the table points to the batch, a settling that died half-way is done again.
+    ports.ledger.settle_voided(batch, run.run_id, verdict, reopened, now)
+
+
+def _settle_failed(batch: Batch, run: Run, verdict: NotMerged, ports: SettlePorts, now: datetime) -> None:
+    table = ports.ledger.table(batch.table)
+    if table.lease is None or table.lease.run_id != run.run_id:
+        return  # another run is at the batch, or this one has settled it before: there was no attempt to count
+    retry = decide_retry(
+        verdict, table.attempts, table.failures, now, files=batch.files, is_half=batch.opened_from is not None
+    )
+    ports.ledger.settle_failed(batch, f"{run.run_id}-{run.attempt}", verdict.message, retry)
+
+
+def _files_of(batch: Batch, ports: SettlePorts) -> list[Mapping[str, Any]]:
+    files: list[Mapping[str, Any]] = json.loads(ports.objects.read(batch.manifest_uri) or b"{}")["files"]
+    return files
+
+
+def _receipts_of(batch: Batch, ports: SettlePorts) -> list[tuple[str, Mapping[str, Any]]]:
+    folder = f"s3://{ports.control_bucket}/receipts/{batch.table}/{batch.number:012d}/"
+    receipts = []
+    for uri in ports.objects.names(folder):
+        written = ports.objects.read(uri)
+        if written is not None:
+            receipts.append((uri, json.loads(written)))
+    return sorted(receipts, key=lambda each: str(each[1].get("started_at", "")))
