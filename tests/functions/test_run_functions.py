@@ -11,7 +11,7 @@ import plan_run
 import pytest
 import record_arrivals
 import settle_run
-from tidegate.errors import InvalidRunInput, RunFailed, RunIsLive, StalePass
+from tidegate.errors import ClusterLost, InvalidRunInput, RunFailed, RunIsLive, StalePass
 
 Call = Callable[..., Any]
 KEY = "flights/2013-01/part-0001.csv"
@@ -132,13 +132,76 @@ class TestPlan:
             run(plan_run, event)
 
 
+class TestClaimMore:
+    def test_takes_what_landed_meanwhile_on_the_same_cluster(
+        self, run: Call, account: Any, golden: Call, landed: str
+    ) -> None:
+        # GIVEN a round that is merged, and another file since
+        merge(account, run(plan_run, golden("plan_run")))
+        run(settle_run, golden("settle_run.settle_group"))
+        event = golden("record_arrivals.created")
+        body = json.loads(event["Records"][0]["body"])
+        put = account.s3.put_object(Bucket="tidegate-landing", Key="flights/2013-01/b.csv", Body=b"id\n2\n")
+        body["detail"]["object"] |= {"key": "flights/2013-01/b.csv", "version-id": put["VersionId"]}
+        body["detail"]["object"] |= {"etag": put["ETag"].strip('"')}
+        event["Records"][0]["body"] = json.dumps(body)
+        run(record_arrivals, event)
+        # WHEN the run claims more, and again as Step Functions does when it did not hear the answer
+        more, again = (run(plan_run, golden("plan_run.claim_more")) for _ in range(2))
+        # THEN both are the same second round
+        assert (more["work"], more["pass"]) == ("merge", 1)
+        assert more["groups"] == again["groups"]
+        (batch,) = account.read(more["groups"][0]["work_uri"])["batches"]
+        assert (batch["batch"], batch["receipt_uri"].rsplit("-", 1)[-1]) == (2, "1.json")
+
+    def test_a_cluster_that_is_gone_under_unmerged_batches_is_said_by_name(
+        self, run: Call, golden: Call, landed: str
+    ) -> None:
+        # GIVEN a plan whose cluster has ended
+        plan = run(plan_run, golden("plan_run"))
+        emr = boto3.client("emr")
+        cluster_id = emr.run_job_flow(
+            Name=plan["cluster"]["name"],
+            ReleaseLabel="emr-7.14.0",
+            Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
+            JobFlowRole="r",
+            ServiceRole="r",
+        )["JobFlowId"]
+        emr.terminate_job_flows(JobFlowIds=[cluster_id])
+        run(settle_run, golden("settle_run.settle_group"))
+        with pytest.raises(ClusterLost, match="before flights could be merged"):
+            run(plan_run, golden("plan_run.claim_more") | {"cluster_id": cluster_id})
+        # AND the run is planned again, with another attempt
+        event = golden("settle_run.assess_failure") | {"cluster_id": cluster_id}
+        assert run(settle_run, event)["go_on"] is True
+        assert run(plan_run, golden("plan_run"))["pass"] == 1
+
+
+class TestReplay:
+    def test_merged_files_are_merged_again_as_a_batch_of_their_own(
+        self, run: Call, account: Any, golden: Call, landed: str
+    ) -> None:
+        merge(account, run(plan_run, golden("plan_run")))
+        run(settle_run, golden("settle_run.settle_run"))
+        replay = golden("plan_run.replay")
+        replay["input"]["replay"]["from"] = "2013-01-01T00:00:00Z"
+        plan = run(plan_run, replay)
+        (batch,) = account.read(plan["groups"][0]["work_uri"])["batches"]
+        (file,) = account.read(batch["manifest_uri"])["files"]
+        assert (batch["batch"], file["key"], file["version_id"]) == (2, KEY, landed)
+
+    def test_one_that_nothing_fits_starts_no_cluster(self, run: Call, golden: Call) -> None:
+        plan = run(plan_run, golden("plan_run.replay"))
+        assert (plan["work"], plan["reason"]) == ("none", "no arrival is as the replay asks for")
+
+
 class TestSettle:
     def test_the_good_way(self, run: Call, account: Any, golden: Call, landed: str) -> None:
         merge(account, run(plan_run, golden("plan_run")))
-        batches = run(settle_run, golden("settle_run.settle_batches"))
-        assert [(each["table"], each["batch"], each["delta_version"]) for each in batches["merged"]] == [
-            ("flights", 1, 8)
-        ]
+        settled = run(settle_run, golden("settle_run.settle_group"))
+        assert (settled["merged"], settled["unsettled"]) == (1, 0)
+        more = run(plan_run, golden("plan_run.claim_more"))
+        assert (more["work"], more["reason"]) == ("none", "nothing more is due")
         summary = run(settle_run, golden("settle_run.settle_run"))
         assert (summary["outcome"], summary["message"]) == ("succeeded", "merged flights (version 8)")
         again = run(plan_run, golden("plan_run"))
@@ -151,9 +214,9 @@ class TestSettle:
         # GIVEN a batch that fails
         error = {"type": "BrokenFile", "message": "row 3 of a.csv", "cause": "data"}
         merge(account, run(plan_run, golden("plan_run")), error=error)
-        assert run(settle_run, golden("settle_run.settle_batches"))["merged"] == []
-        answer = run(settle_run, golden("settle_run.assess_failure"))
-        assert answer["cluster_id"] == "j-1ABCDEFGHIJKL"
+        assert run(settle_run, golden("settle_run.settle_group"))["merged"] == 0
+        answer = run(settle_run, golden("settle_run.assess_failure") | {"error": {"Error": "Throttled", "Cause": "c"}})
+        assert (answer["cluster_id"], answer["go_on"]) == ("j-1ABCDEFGHIJKL", False)
         with pytest.raises(RunFailed, match=r"row 3 of a\.csv"):
             run(settle_run, golden("settle_run.fail_run"))
         # WHEN the execution is redriven
@@ -170,10 +233,11 @@ class TestSettle:
 
     def test_a_stale_pass_is_refused_by_name(self, run: Call, golden: Call, landed: str) -> None:
         run(plan_run, golden("plan_run"))
-        event = golden("settle_run.settle_batches")
-        event["execution"]["redrive_count"] = 1
-        with pytest.raises(StalePass):
-            run(settle_run, event)
+        for function, name in ((settle_run, "settle_run.settle_group"), (plan_run, "plan_run.claim_more")):
+            event = golden(name)
+            event["execution"]["redrive_count"] = 1
+            with pytest.raises(StalePass):
+                run(function, event)
 
     def test_a_lost_cluster_is_found_by_its_name(self, run: Call, golden: Call, landed: str) -> None:
         plan = run(plan_run, golden("plan_run"))
@@ -192,7 +256,7 @@ class TestSettle:
     ) -> None:
         merge(account, run(plan_run, golden("plan_run")))
         capsys.readouterr()
-        run(settle_run, golden("settle_run.settle_batches"))
+        run(settle_run, golden("settle_run.settle_group"))
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
         (metrics,) = [line for line in lines if "_aws" in line]
         assert (metrics["BatchesMerged"], metrics["BatchesFailed"], metrics["FilesQuarantined"]) == (
@@ -201,7 +265,7 @@ class TestSettle:
             [0.0],
         )
         keys = settle_run.logger.get_current_keys()
-        assert (keys["run_id"], keys["pass"], keys["action"]) == ("run-20261123T1435Z", 0, "settle_batches")
+        assert (keys["run_id"], keys["pass"], keys["action"]) == ("run-20261123T1435Z", 0, "settle_group")
 
     def test_a_failed_run_is_counted_and_a_redriven_one_is_not(
         self, run: Call, golden: Call, landed: str, capsys: pytest.CaptureFixture[str]

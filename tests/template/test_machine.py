@@ -100,6 +100,30 @@ def test_no_way_from_a_started_cluster_to_an_end_leads_past_its_termination(mach
         assert ENDS_A_CLUSTER & set(way), " -> ".join(way)
 
 
+def test_a_run_is_planned_again_only_after_its_old_cluster_has_ended(machine: dict[str, Any]) -> None:
+    # Design: a lease moves "when its owner is proven dead"; TERMINATED is the proof.
+    states = machine["States"]
+    again = [name for name, state in states.items() if "Plan run" in next_of(state)]
+    assert sorted(again) == ["Fail run", "Is there another try?"]
+    into = [name for name, state in states.items() if "Is there another try?" in next_of(state)]
+    assert sorted(into) == ["Is a cluster left?", "Terminate failed cluster"]
+    assert "Is there another try?" not in [catch["Next"] for catch in states["Terminate failed cluster"]["Catch"]]
+
+
+def test_a_run_takes_few_transitions(machine: dict[str, Any]) -> None:
+    # Issue: "per run at most 15 state transitions plus 2 a step group"
+    states = machine["States"]
+    way = ["Plan run"]
+    while "Next" in states[way[-1]] or "Choices" in states[way[-1]]:
+        state = states[way[-1]]
+        done = {"Is there work?": "Create cluster", "Is there more?": "Terminate cluster"}
+        way.append(state.get("Next") or done.get(way[-1]) or state["Choices"][0]["Next"])
+    assert way[-1] == "Run succeeded"
+    assert len(way) <= 15
+    inner = states["Merge batches"]["ItemProcessor"]["States"]
+    assert [name for name, state in inner.items() if state["Type"] == "Task"] == ["Merge group", "Settle group"]
+
+
 def test_steps_are_added_in_client_mode_and_leave_the_cluster_to_the_machine(machine: dict[str, Any]) -> None:
     step = states_of(machine)["Merge group"]["Arguments"]["Step"]
     arguments = step["HadoopJarStep"]["Args"]

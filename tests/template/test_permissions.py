@@ -108,7 +108,7 @@ def test_the_code_is_read_as_it_is_meant() -> None:
     assert operations_of("ledger")["seal"] == {"put_item", "update_item"}
     assert operations_of("objects")["names"] == {"list_objects_v2"}
     assert {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem"} <= needed_by("plan_run")
-    assert needed_by("record_arrivals") == {"dynamodb:PutItem"}
+    assert needed_by("record_arrivals") == {"dynamodb:PutItem", "dynamodb:GetItem"}
 
 
 def test_every_function_of_the_template_is_looked_at() -> None:

@@ -9,7 +9,7 @@ from fakes.contracts import contract
 from fakes.control_plane import NOW, ControlPlane
 from tidegate.arrivals import Arrival, pad_sequencer
 from tidegate.batches import choose_candidates
-from tidegate.usecases.dispatch_runs import take_snapshots
+from tidegate.usecases.take_snapshots import take_snapshots
 
 BACKLOG = 5_000
 FIRST = Arrival("landing", "flights/2013-01/a.csv", pad_sequencer("1"), "Object Created", NOW, 3, table="flights")

@@ -8,10 +8,10 @@ from fakes.control_plane import LANDING, NOW, ControlPlane, execution
 from fakes.crashes import Crashed, CrashPoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate.batches import Candidates
+from tidegate.batches import Candidates, candidates_document
 from tidegate.errors import ClaimMoved
 from tidegate.ports import Batch, OpenClaim, Table
-from tidegate.usecases.claim_batch import candidates_document, claim_batch
+from tidegate.usecases.claim_batch import claim_batch
 
 
 def listed(plane: ControlPlane) -> list[tuple[str, str]]:

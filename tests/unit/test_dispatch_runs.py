@@ -6,7 +6,8 @@ import pytest
 from fakes.control_plane import NOW, ControlPlane, execution
 from fakes.crashes import Crashed, CrashPoint
 from tidegate.dispatch import TableSnapshot
-from tidegate.usecases.dispatch_runs import Started, dispatch_due_runs, take_snapshots
+from tidegate.usecases.dispatch_runs import Started, dispatch_due_runs
+from tidegate.usecases.take_snapshots import take_snapshots
 
 
 def dispatch(plane: ControlPlane, run_id: str = "run-1", *, at_once: bool = False) -> Started:

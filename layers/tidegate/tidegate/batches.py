@@ -18,7 +18,7 @@ EPOCH = 1
 """Of the ledger: a rewound or rebuilt ledger counts its batches anew under another epoch."""
 
 TABLES_A_STEP = 50
-"""Small tables that share one Spark application: their receipts come one after another, so few enough to settle soon."""
+"""Small tables that share one Spark application: few enough for the first to be settled soon."""
 
 GROUPS_A_ROUND = 32
 """Step groups that one round plans: within an inline Map's 40 iterations at once, and far from EMR's 256 steps."""
@@ -176,6 +176,34 @@ def arrival_of_entry(entry: Mapping[str, Any], table: str, state: State, batch: 
         state=state,
         batch=batch,
     )
+
+
+def candidates_document(candidates: Candidates) -> bytes:
+    """A list of candidates as it is kept in S3."""
+    return canonical_json({
+        "schema": 1,
+        "files": [_candidate(arrival) for arrival in candidates.files],
+        "superseded": [_candidate(arrival) for arrival in candidates.superseded],
+        "opened_from": candidates.opened_from,
+    })  # fmt: skip
+
+
+def _candidate(arrival: Arrival) -> dict[str, Any]:
+    """As a manifest has it, and what the mark needs: the state and the batch in which the arrival is taken."""
+    about = {"event_name": arrival.event_name, "table": arrival.table, "state": arrival.state, "batch": arrival.batch}
+    return file_entry(arrival) | about
+
+
+def read_candidates(document_json: bytes) -> Candidates:
+    """What `candidates_document` made. Raises ValueError, KeyError or TypeError for anything else."""
+    document = json.loads(document_json)
+
+    def arrivals(name: str) -> tuple[Arrival, ...]:
+        return tuple(
+            Arrival(**entry | {"event_time": datetime.fromisoformat(entry["event_time"])}) for entry in document[name]
+        )
+
+    return Candidates(arrivals("files"), arrivals("superseded"), left=0, opened_from=document.get("opened_from"))
 
 
 def canonical_json(value: Any) -> bytes:

@@ -102,26 +102,25 @@ def _decide_table(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> T
 
 
 def _obstacle(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> str | None:
-    """Why a table can't be in a run now, however long it has waited. Who says `at_once` waits for no pause."""
-    if not snapshot.has_work:
-        return "nothing is pending"
-    if snapshot.paused_reason is not None:
-        return f"paused: {snapshot.paused_reason}"
-    if snapshot.held_by is not None:
-        return f"run {snapshot.held_by} is at it"
-    if snapshot.blocked_reason is not None:
-        return f"blocked: {snapshot.blocked_reason}"
-    if snapshot.retry_after is not None and now < snapshot.retry_after and not at_once:
+    """Why a table can't be in a run now, however long it has waited. `at_once` waits for no batch's next try."""
+    obstacles = {
+        "nothing is pending": not snapshot.has_work,
+        f"paused: {snapshot.paused_reason}": snapshot.paused_reason is not None,
+        f"run {snapshot.held_by} is at it": snapshot.held_by is not None,
+        f"blocked: {snapshot.blocked_reason}": snapshot.blocked_reason is not None,
+    }
+    first = next((words for words, applies in obstacles.items() if applies), None)
+    if first is None and snapshot.retry_after is not None and now < snapshot.retry_after and not at_once:
         return f"batch {snapshot.unsettled_batch} is tried again at {snapshot.retry_after:%H:%M:%S} UTC"
-    return None
+    return first
 
 
 def _due_by_freshness(snapshot: TableSnapshot, now: datetime) -> tuple[bool, str]:
     contract = snapshot.contract
-    if snapshot.unsettled_batch is not None:
-        return True, f"batch {snapshot.unsettled_batch} is not settled yet"
-    if snapshot.reopened:
-        return True, f"{snapshot.reopened} lists of files are to be merged again"
+    if snapshot.unsettled_batch is not None or snapshot.reopened:
+        # What was begun comes before anything new.
+        begun = f"batch {snapshot.unsettled_batch} is not settled yet"
+        return True, begun if snapshot.unsettled_batch else f"{snapshot.reopened} lists of files are to be merged again"
     if snapshot.oldest_event_time is None:
         return True, "its arrivals don't say how old they are"
     waited_s = int((now - snapshot.oldest_event_time).total_seconds())

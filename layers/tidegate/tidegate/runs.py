@@ -12,11 +12,12 @@ from tidegate.replays import Replay, read_replay
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 EXAMPLE = '{"tables": ["flights"], "reason": "by hand"}, or {} for all that is pending'
 FIELDS = {"run": str, "tables": list, "reason": str, "replay": dict}
+_KIND_OF = {str: "a text", list: "a list", dict: "an object"}
 
 MAXIMUM_ROUNDS = 50
 MAXIMUM_BATCHES = 1000
 LONGEST_RUN = timedelta(hours=12)
-"""What a run takes on before it hands over to the next one. A round is at most 32 step groups, so an execution stays far
+"""What a run takes on before it hands over to the next one. A round is at most 32 step groups, so an execution stays
 below Step Functions' 25,000 events, and the run's own item below DynamoDB's 400 KB."""
 
 RunState = Literal["running", "fenced", "succeeded", "failed", "nothing_to_do"]
@@ -94,7 +95,7 @@ def read_request(execution_input: Any, execution_name: str, tables: Collection[s
         if name not in FIELDS:
             raise InvalidRunInput(f"unknown field {name!r}; there are {', '.join(FIELDS)}: {EXAMPLE}")
         if not isinstance(value, FIELDS[name]):
-            raise InvalidRunInput(f"{name} is a {_kind(value)}, but must be a {FIELDS[name].__name__}: {EXAMPLE}")
+            raise InvalidRunInput(f"{name} is a {_kind(value)}, but must be {_KIND_OF[FIELDS[name]]}: {EXAMPLE}")
     run_id = execution_input.get("run", execution_name)
     if not RUN_ID.fullmatch(run_id):
         raise InvalidRunInput(f"run {run_id!r} is no run id: 1 to 80 letters, digits, - and _, no - or _ first")

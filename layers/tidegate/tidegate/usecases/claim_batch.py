@@ -11,13 +11,18 @@ The one who opened it may still be alive, asleep between two lines. So candidate
 own: whoever gives up a claim that has none writes "none" in their place, and the sleeper wakes to find that it lost.
 """
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
 
 from tidegate.arrivals import Arrival, State
-from tidegate.batches import Candidates, canonical_json, choose_candidates, file_entry, manifest_of, sha256_of
+from tidegate.batches import (
+    Candidates,
+    candidates_document,
+    choose_candidates,
+    manifest_of,
+    read_candidates,
+    sha256_of,
+)
 from tidegate.contracts import Contract
 from tidegate.errors import ClaimMoved
 from tidegate.ports import Batch, Ledger, Objects, OpenClaim, Table
@@ -63,7 +68,7 @@ def claim_batch(
 
     mine = _mark(candidates, number, ledger, now)
     if not mine:
-        # Other batches have them all: the index was behind, or a replay too late. The number is used for what comes next.
+        # Other batches have them all: the index was behind, or a replay too late. The number stays free.
         ledger.drop_claim(table.name, claim)
         return None
     manifest = manifest_of(contract, number, table.last_merged_batch, mine, lake_bucket)
@@ -87,16 +92,6 @@ def claim_batch(
     return batch
 
 
-def candidates_document(candidates: Candidates) -> bytes:
-    """A list of candidates as it is kept in S3."""
-    return canonical_json({
-        "schema": 1,
-        "files": [_entry(arrival) for arrival in candidates.files],
-        "superseded": [_entry(arrival) for arrival in candidates.superseded],
-        "opened_from": candidates.opened_from,
-    })  # fmt: skip
-
-
 def _candidates_of(claim: OpenClaim, table: str, ledger: Ledger, objects: Objects) -> Candidates | None:
     """What a claim that somebody left open is about; None if it was given up because nothing was marked for it."""
     nothing = Candidates((), (), left=0)
@@ -110,7 +105,7 @@ def _candidates_of(claim: OpenClaim, table: str, ledger: Ledger, objects: Object
 
 
 def _read(claim: OpenClaim, objects: Objects) -> Candidates:
-    return _from_document(json.loads(objects.read(claim.candidates_uri) or b"{}"))
+    return read_candidates(objects.read(claim.candidates_uri) or b"")
 
 
 def _mark(candidates: Candidates, number: int, ledger: Ledger, now: datetime) -> list[Arrival]:
@@ -123,18 +118,3 @@ def _mark(candidates: Candidates, number: int, ledger: Ledger, now: datetime) ->
         are_mine = list(pool.map(lambda arrival: mark(arrival, "claimed"), candidates.files))
         list(pool.map(lambda arrival: mark(arrival, "superseded"), candidates.superseded))
     return [arrival for arrival, is_mine in zip(candidates.files, are_mine, strict=True) if is_mine]
-
-
-def _entry(arrival: Arrival) -> dict[str, Any]:
-    """As a manifest has it, and what the mark needs: the state and the batch in which the arrival is taken."""
-    about = {"event_name": arrival.event_name, "table": arrival.table, "state": arrival.state, "batch": arrival.batch}
-    return file_entry(arrival) | about
-
-
-def _from_document(document: dict[str, Any]) -> Candidates:
-    def arrivals(name: str) -> tuple[Arrival, ...]:
-        return tuple(
-            Arrival(**entry | {"event_time": datetime.fromisoformat(entry["event_time"])}) for entry in document[name]
-        )
-
-    return Candidates(arrivals("files"), arrivals("superseded"), left=0, opened_from=document.get("opened_from"))

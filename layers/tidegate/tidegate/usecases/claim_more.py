@@ -9,8 +9,8 @@ from tidegate.dispatch import decide_more
 from tidegate.errors import ClusterLost, StalePass, StepUnclear
 from tidegate.ports import Table
 from tidegate.runs import Execution, Run, check_pass, run_id_of, why_hand_over
-from tidegate.usecases.dispatch_runs import take_snapshots
 from tidegate.usecases.plan_batches import PlanPorts, plan_batches, words_of, write_work
+from tidegate.usecases.take_snapshots import take_snapshots
 
 
 @dataclass(frozen=True)

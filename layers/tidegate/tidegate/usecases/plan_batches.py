@@ -145,7 +145,7 @@ def _plan_table(
     # Read again: until the lease was ours, another run may have settled or sealed a batch.
     table = ports.ledger.table(name)
     try:
-        batch = _batch_of(table, run, lease, ports, contracts, now)
+        batch = _batch_of(table, run, lease, ports=ports, contracts=contracts, now=now)
     except ClaimMoved as moved:
         plan.hold(name, str(moved))
         return None
@@ -162,7 +162,7 @@ def _plan_table(
 
 
 def _batch_of(
-    table: Table, run: Run, lease: Lease, ports: PlanPorts, contracts: Contracts, now: datetime
+    table: Table, run: Run, lease: Lease, *, ports: PlanPorts, contracts: Contracts, now: datetime
 ) -> Batch | None:
     """The batch to merge: one that is not settled yet comes before a new one."""
     if table.unsettled_batch is not None:

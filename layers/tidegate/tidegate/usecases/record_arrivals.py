@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from tidegate.arrivals import Arrival, read_event
+from tidegate.arrivals import REPEATED_AFTER, Arrival, read_event
 from tidegate.contracts import Contracts
 from tidegate.ports import Ledger
 
@@ -13,9 +13,16 @@ def record_event(
 ) -> tuple[Arrival | None, bool]:
     """Record one event. Returns its arrival (None for S3's test message) and whether it was new.
 
+    A very old event, of a version that is no newer than what was claimed of its key, is taken for a repeated one: its
+    arrival may have been forgotten.
+
     Raises NotAnArrival for what is no event of the landing bucket, Throttled.
     """
     arrival = read_event(event, contracts, landing_bucket)
     if arrival is None:
         return None, False
+    if now - arrival.event_time > REPEATED_AFTER:
+        head = ledger.head(arrival.bucket, arrival.key)
+        if head is not None and arrival.sequencer <= head.sequencer:
+            return arrival, False
     return arrival, ledger.record_arrival(arrival, now)

@@ -12,13 +12,12 @@ from dataclasses import replace
 from typing import Literal
 
 from tidegate.arrivals import Arrival, judge_arrival
-from tidegate.batches import Candidates, arrival_of_entry, cut_to_batches
+from tidegate.batches import Candidates, arrival_of_entry, candidates_document, cut_to_batches
 from tidegate.contracts import Contracts
 from tidegate.errors import InvalidRunInput
 from tidegate.ports import Batch, Ledger, Objects
 from tidegate.replays import MAXIMUM_LISTS, Replay
 from tidegate.runs import Run, RunRequest
-from tidegate.usecases.claim_batch import candidates_document
 from tidegate.usecases.plan_batches import PlanPorts
 
 SET_ASIDE: tuple[Literal["failed", "quarantined"], ...] = ("failed", "quarantined")

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tidegate.batches import Candidates, arrival_of_entry, halves_of
+from tidegate.batches import Candidates, arrival_of_entry, candidates_document, halves_of
 from tidegate.failures import decide_retry
 from tidegate.ports import Batch, Clusters, Ledger, Objects
 from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts
 from tidegate.runs import Run
-from tidegate.usecases.claim_batch import candidates_document
 
 Entry = dict[str, Any]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tidegate.errors import RunFailed, StalePass
 from tidegate import failures
+from tidegate.errors import RunFailed, StalePass
 from tidegate.failures import words_for_failed_run
 from tidegate.runs import Execution, Run, check_pass, may_plan_again, outcome_of, run_id_of, sentence_for
-from tidegate.usecases.settle_batches import SettlePorts, Settled, free_leases, settle_batches_of
+from tidegate.usecases.settle_batches import Settled, SettlePorts, free_leases, settle_batches_of
 
 KEPT_IN_SUMMARY = 200
 """Batches that a summary names; the ledger has all."""
