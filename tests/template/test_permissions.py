@@ -40,9 +40,13 @@ def calls(node: ast.AST) -> set[tuple[str, str]]:
 
 
 def operations_of(adapter: str) -> dict[str, set[str]]:
-    """The operations of AWS that each method of an adapter calls, itself or through methods of its own class."""
-    tree = ast.parse((PACKAGE / "adapters" / f"{adapter}.py").read_text(encoding="utf-8"))
-    methods = {each.name: each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
+    """The operations of AWS that each method of an adapter calls, itself or through methods of its own class,
+
+    whose parts are in files that are called alike.
+    """
+    files = sorted((PACKAGE / "adapters").glob(f"{adapter}*.py"))
+    trees = [ast.parse(each.read_text(encoding="utf-8")) for each in files]
+    methods = {each.name: each for tree in trees for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
 
     def of(name: str) -> set[str]:
         found: set[str] = set()

@@ -1,0 +1,94 @@
+"""The calls to the ledger's table. A condition that does not hold is an answer, not an error."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from tidegate.adapters.clients import CONFIG, code_of, throttling_named
+
+PENDING_INDEX = "pending"
+
+
+class LedgerCalls:
+    """One DynamoDB table. Its client may be shared between threads."""
+
+    def __init__(self, table_name: str) -> None:
+        # The resource's client, because it takes and gives plain Python values.
+        self._client: Any = boto3.resource("dynamodb", config=CONFIG).meta.client
+        self._name = table_name
+
+    def _indexed(self, partition: str, table: str | None) -> Iterator[Mapping[str, Any]]:
+        condition, values = "pending_pk = :partition", {":partition": partition}
+        if table is not None:
+            condition += " AND begins_with(pending_sk, :table)"
+            values[":table"] = f"{table}#"
+        return self._query(IndexName=PENDING_INDEX, KeyConditionExpression=condition, ExpressionAttributeValues=values)
+
+    def _query(self, **request: Any) -> Iterator[Mapping[str, Any]]:
+        start: dict[str, Any] = {}
+        while True:
+            with throttling_named("dynamodb:Query"):
+                page = self._client.query(TableName=self._name, **request, **start)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _get(self, key: Mapping[str, str]) -> Mapping[str, Any] | None:
+        with throttling_named("dynamodb:GetItem"):
+            found = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True)
+        return found.get("Item")  # type: ignore[no-any-return]
+
+    def _put(
+        self,
+        item: Mapping[str, Any],
+        condition: str,
+        values: Mapping[str, Any] | None = None,
+        names: Sequence[str] = (),
+    ) -> bool:
+        """Put an item; False if the condition does not hold. `names` are attributes written as #name."""
+        request: dict[str, Any] = {"TableName": self._name, "Item": item, "ConditionExpression": condition}
+        if values:
+            request["ExpressionAttributeValues"] = values
+        if names:
+            request["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
+        try:
+            with throttling_named("dynamodb:PutItem"):
+                self._client.put_item(**request)
+        except ClientError as error:
+            if code_of(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def _update(
+        self,
+        key: Mapping[str, str],
+        change: str,
+        values: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Sequence[str] = (),
+    ) -> bool:
+        """Update an item; False if the condition does not hold. `names` are attributes written as #name."""
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "Key": key,
+            "UpdateExpression": change,
+        }
+        if values:
+            request["ExpressionAttributeValues"] = values
+        if condition is not None:
+            request["ConditionExpression"] = condition
+        if names:
+            request["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
+        try:
+            with throttling_named("dynamodb:UpdateItem"):
+                self._client.update_item(**request)
+        except ClientError as error:
+            if code_of(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True

@@ -1,0 +1,84 @@
+"""Tables in the ledger: their leases and pauses."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tidegate.adapters.clients import throttling_named
+from tidegate.adapters.ledger_calls import LedgerCalls
+from tidegate.adapters.ledger_items import (
+    STACK_KEY,
+    iso,
+    read_table,
+    table_key,
+)
+from tidegate.errors import LeaseHeld
+from tidegate.ports import Lease, Table
+
+MAXIMUM_BATCH_GET = 100
+
+
+class TablesInLedger(LedgerCalls):
+    """The part of `tidegate.ports.Ledger` that is about tables."""
+
+    def table(self, name: str) -> Table:
+        return read_table(name, self._get(table_key(name)) or {})
+
+    def tables(self, names: Sequence[str]) -> dict[str, Table]:
+        found: dict[str, Mapping[str, Any]] = {}
+        for start in range(0, len(names), MAXIMUM_BATCH_GET):
+            wanted = [table_key(name) for name in names[start : start + MAXIMUM_BATCH_GET]]
+            request = {self._name: {"Keys": wanted, "ConsistentRead": True}}
+            while request:
+                with throttling_named("dynamodb:BatchGetItem"):
+                    answer = self._client.batch_get_item(RequestItems=request)
+                for item in answer["Responses"].get(self._name, []):
+                    found[item["pk"].removeprefix("table#")] = item
+                request = answer.get("UnprocessedKeys", {})
+        return {name: read_table(name, found.get(name, {})) for name in names}
+
+    def take_lease(self, table: str, run_id: str, from_run: str | None) -> Lease:
+        fence = (self._get(table_key(table)) or {}).get("fence", 0)
+        taken = self._update(
+            table_key(table),
+            "SET lease = :lease, fence = :next, #kind = :kind, #table = :table",
+            {
+                ":lease": {"run_id": run_id, "fence": int(fence) + 1},
+                ":next": int(fence) + 1,
+                ":seen": fence,
+                ":run": run_id,
+                ":from": from_run or run_id,
+                ":kind": "table",
+                ":table": table,
+            },
+            condition="(attribute_not_exists(lease) OR lease.run_id = :run OR lease.run_id = :from)"
+            " AND (attribute_not_exists(fence) OR fence = :seen)",
+            names=("kind", "table"),
+        )
+        if not taken:
+            raise LeaseHeld(f"another run took table {table} at this moment; it is tried again with the next run")
+        return Lease(run_id, int(fence) + 1)
+
+    def free_lease(self, table: str, run_id: str) -> None:
+        self._update(table_key(table), "REMOVE lease", {":run": run_id}, condition="lease.run_id = :run")
+
+    def pause(self, table: str | None, reason: str, now: datetime) -> None:
+        self._update(
+            STACK_KEY if table is None else table_key(table),
+            "SET #kind = :kind, paused_reason = :reason, paused_at = :now"
+            + ("" if table is None else ", #table = :table"),
+            {
+                ":kind": "stack" if table is None else "table",
+                ":reason": reason,
+                ":now": iso(now),
+                **({} if table is None else {":table": table}),
+            },
+            names=("kind",) if table is None else ("kind", "table"),
+        )
+
+    def resume(self, table: str | None) -> None:
+        self._update(STACK_KEY if table is None else table_key(table), "REMOVE paused_reason, paused_at", {})
+
+    def paused_stack(self) -> str | None:
+        item = self._get(STACK_KEY) or {}
+        return item.get("paused_reason")
