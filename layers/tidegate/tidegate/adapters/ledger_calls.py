@@ -1,5 +1,7 @@
 """The calls to the ledger's table. A condition that does not hold is an answer, not an error."""
 
+import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,8 +9,12 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tidegate.adapters.clients import CONFIG, code_of, throttling_named
+from tidegate.errors import Throttled
 
 PENDING_INDEX = "pending"
+MAXIMUM_BATCH_GET = 100
+TRIES = 8
+FIRST_PAUSE_S = 0.05
 
 
 class LedgerCalls:
@@ -40,6 +46,23 @@ class LedgerCalls:
         with throttling_named("dynamodb:GetItem"):
             found = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True)
         return found.get("Item")  # type: ignore[no-any-return]
+
+    def _get_all(self, keys: Sequence[Mapping[str, str]]) -> list[Mapping[str, Any]]:
+        """Those of the items that there are. What DynamoDB leaves out for want of capacity is asked for again."""
+        found: list[Mapping[str, Any]] = []
+        for start in range(0, len(keys), MAXIMUM_BATCH_GET):
+            request = {self._name: {"Keys": keys[start : start + MAXIMUM_BATCH_GET], "ConsistentRead": True}}
+            for number in range(TRIES):
+                with throttling_named("dynamodb:BatchGetItem"):
+                    answer = self._client.batch_get_item(RequestItems=request)
+                found += answer["Responses"].get(self._name, [])
+                request = answer.get("UnprocessedKeys", {})
+                if not request:
+                    break
+                time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**number))  # noqa: S311 - a pause is no secret
+            else:
+                raise Throttled(f"dynamodb:BatchGetItem left items out {TRIES} times for want of capacity")
+        return found
 
     def _put(
         self,

@@ -1,10 +1,8 @@
 """Tables in the ledger: their leases and pauses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from tidegate.adapters.clients import throttling_named
 from tidegate.adapters.ledger_calls import LedgerCalls
 from tidegate.adapters.ledger_items import (
     STACK_KEY,
@@ -15,8 +13,6 @@ from tidegate.adapters.ledger_items import (
 from tidegate.errors import LeaseHeld
 from tidegate.ports import Lease, Table
 
-MAXIMUM_BATCH_GET = 100
-
 
 class TablesInLedger(LedgerCalls):
     """The part of `tidegate.ports.Ledger` that is about tables."""
@@ -25,16 +21,8 @@ class TablesInLedger(LedgerCalls):
         return read_table(name, self._get(table_key(name)) or {})
 
     def tables(self, names: Sequence[str]) -> dict[str, Table]:
-        found: dict[str, Mapping[str, Any]] = {}
-        for start in range(0, len(names), MAXIMUM_BATCH_GET):
-            wanted = [table_key(name) for name in names[start : start + MAXIMUM_BATCH_GET]]
-            request = {self._name: {"Keys": wanted, "ConsistentRead": True}}
-            while request:
-                with throttling_named("dynamodb:BatchGetItem"):
-                    answer = self._client.batch_get_item(RequestItems=request)
-                for item in answer["Responses"].get(self._name, []):
-                    found[item["pk"].removeprefix("table#")] = item
-                request = answer.get("UnprocessedKeys", {})
+        items = self._get_all([table_key(name) for name in names])
+        found = {item["pk"].removeprefix("table#"): item for item in items}
         return {name: read_table(name, found.get(name, {})) for name in names}
 
     def take_lease(self, table: str, run_id: str, from_run: str | None) -> Lease:
