@@ -132,3 +132,30 @@ def _leaves_candidates(crash: CrashPoint) -> bool:
         plane.plan({"run": "A"}, execution("A"), crash=crash)
     claim = plane.ledger.table("flights").open_claim
     return claim is not None and plane.objects.read(claim.candidates_uri) is not None
+
+
+def test_a_run_whose_execution_died_after_the_merge_frees_its_leases_when_it_is_started_again() -> None:
+    # GIVEN everything is merged and settled, and the execution dies before Settle run
+    plane = landed()
+    plane.merge(plane.plan(RUN, FIRST))
+    plane.settle_batches(RUN, FIRST)
+    assert plane.ledger.table("flights").lease is not None
+    # WHEN the run is started again THEN nothing is left to do, and nothing is held
+    assert plane.plan(RUN, SECOND)["work"] == "none"
+    assert {table.lease for table in plane.ledger.table_items.values()} == {None}
+    assert plane.merged_keys("flights") == ["flights/2013-01/a.csv"]
+
+
+def test_tables_that_a_run_took_on_later_are_planned_again_with_it() -> None:
+    # GIVEN a run of one table that claimed another, whose batch then failed with the cluster
+    plane = ControlPlane()
+    plane.land("flights/2013-01/a.csv")
+    named = RUN | {"tables": ["flights"]}
+    plan = plane.plan(named, FIRST)
+    plane.merge(plan)
+    plane.settle_batches(named, FIRST)
+    plane.land("airlines/a.csv")
+    plane.more(named, FIRST, plan)
+    # WHEN it is started again THEN that batch is done, although nobody named its table
+    assert plane.whole_run(named, SECOND)["outcome"] == "succeeded"
+    assert plane.merged_keys("airlines") == ["airlines/a.csv"]

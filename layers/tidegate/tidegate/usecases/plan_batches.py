@@ -53,7 +53,7 @@ class Plan:
     held: list[dict[str, Any]] = field(default_factory=list)
 
     def hold(self, table: str, reason: str, by_run: str | None = None) -> None:
-        self.held.append({"table": table, "run_id": by_run, "reason": reason})
+        self.held.append({"table": table, "run_id": by_run, "reason": reason[:500]})
 
     @property
     def batches(self) -> list[tuple[str, int]]:

@@ -10,6 +10,7 @@ from tidegate.errors import ClusterLeft, RunIsLive, StalePass
 from tidegate.ports import Ledger
 from tidegate.runs import Execution, Run, RunRequest, attempt_of, is_same_pass, read_request
 from tidegate.sizing import size_cluster
+from tidegate.usecases.free_leases import free_leases
 from tidegate.usecases.plan_batches import Plan, PlanPorts, plan_batches, words_of, write_work
 from tidegate.usecases.replay import queue_replay
 
@@ -54,6 +55,7 @@ def plan_run(
 
     plan = plan_batches(run, tables, ports=ports, contracts=contracts, now=now)
     if not plan.work:
+        free_leases(run, ports.ledger)
         reason = "no arrival is as the replay asks for" if request.replay is not None else "nothing is pending"
         if plan.held:
             reason = f"nothing can be merged now: {words_of(plan.held)}"
@@ -90,13 +92,13 @@ def _check_no_cluster_lives(run: Run, ports: PlanPorts) -> None:
 
 
 def _tables_of(request: RunRequest, known: Run | None, ledger: Ledger, contracts: Contracts) -> list[str]:
-    """The tables to look at: those that were asked for, those that the run had before, or all with something to do.
+    """The tables to look at: those that were asked for, or all with something to do, and those that the run had.
 
     A blocked table is tried only when somebody names it.
     """
+    mine = dict.fromkeys(table for table, _ in known.batches) if known is not None else {}
     if request.tables is not None:
-        return list(request.tables)
-    mine = {table for table, _ in known.batches} if known is not None else set()
+        return list(dict.fromkeys((*request.tables, *mine)))
     waiting = {arrival.table for arrival in ledger.pending()}
     return [
         table.name
@@ -114,7 +116,7 @@ def _payload(run: Run, plan: Plan, ports: PlanPorts) -> dict[str, Any]:
         "run_id": run.run_id,
         "pass": run.attempt,
         "work": "merge",
-        "reason": f"{files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables. {run.reason}".strip(),
+        "reason": f"{files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables. {run.reason[:1000]}".strip(),
         "cluster": cluster.as_payload(),
         "groups": groups,
         "held": plan.held[:20],

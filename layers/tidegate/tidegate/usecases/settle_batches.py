@@ -62,12 +62,6 @@ def settle_batches_of(
     return settled
 
 
-def free_leases(run: Run, ports: SettlePorts) -> None:
-    """Give up every lease that the run may hold."""
-    for table in dict.fromkeys((*run.tables, *(table for table, _ in run.batches))):
-        ports.ledger.free_lease(table, run.run_id)
-
-
 def _settle(batch: Batch, run: Run, settled: Settled, ports: SettlePorts, now: datetime) -> Batch:
     """Settle one batch; as it is then. One that could not be merged is noted in `settled`."""
     receipts = _receipts_of(batch, ports)

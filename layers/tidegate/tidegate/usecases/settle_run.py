@@ -10,7 +10,8 @@ from tidegate import failures
 from tidegate.errors import RunFailed, StalePass
 from tidegate.failures import words_for_failed_run
 from tidegate.runs import Execution, Run, check_pass, may_plan_again, outcome_of, run_id_of, sentence_for
-from tidegate.usecases.settle_batches import Settled, SettlePorts, free_leases, settle_batches_of
+from tidegate.usecases.free_leases import free_leases
+from tidegate.usecases.settle_batches import Settled, SettlePorts, settle_batches_of
 
 KEPT_IN_SUMMARY = 200
 """Batches that a summary names; the ledger has all."""
@@ -92,7 +93,7 @@ def settle_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> 
     """
     run = _current_run(request, ports)
     settled = settle_batches_of(run, ports, now)
-    free_leases(run, ports)
+    free_leases(run, ports.ledger)
     summary = _summary_of(run, settled)
     if summary["outcome"] == "succeeded":
         ports.ledger.end_run(run.run_id, "succeeded", summary, None, now)
@@ -105,7 +106,7 @@ def settle_dead_run(run: Run, *, ports: SettlePorts, now: datetime) -> dict[str,
     For whoever proved that, which is the reaper. Doing it twice changes nothing. Raises Throttled.
     """
     settled = settle_batches_of(run, ports, now)
-    free_leases(run, ports)
+    free_leases(run, ports.ledger)
     summary = _summary_of(run, settled)
     words = None
     if summary["outcome"] != "succeeded":
@@ -139,7 +140,7 @@ def fail_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> di
     settled = settle_batches_of(run, ports, now)
     left = ports.clusters.alive(ports.stack, run.run_id)
     if not left:
-        free_leases(run, ports)
+        free_leases(run, ports.ledger)
     words = words_for_failed_run(run.run_id, settled.unsettled, request.error, left)
     ports.ledger.end_run(run.run_id, "failed", _summary_of(run, settled) | {"message": words}, words, now)
     raise RunFailed(words)
