@@ -60,6 +60,10 @@ class Plan:
         return [(each.batch.table, each.batch.number) for each in self.work]
 
     @property
+    def files(self) -> int:
+        return sum(each.batch.files for each in self.work)
+
+    @property
     def size_bytes(self) -> int:
         return sum(each.batch.size_bytes for each in self.work)
 

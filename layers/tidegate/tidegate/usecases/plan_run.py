@@ -8,7 +8,7 @@ from typing import Any
 from tidegate.contracts import Contracts
 from tidegate.errors import ClusterLeft, RunIsLive, StalePass
 from tidegate.ports import Ledger
-from tidegate.runs import Execution, Run, RunRequest, attempt_of, is_same_pass, read_request
+from tidegate.runs import MAXIMUM_BATCHES, Execution, Run, RunRequest, attempt_of, is_same_pass, read_request
 from tidegate.sizing import size_cluster
 from tidegate.usecases.free_leases import free_leases
 from tidegate.usecases.plan_batches import Plan, PlanPorts, plan_batches, words_of, write_work
@@ -34,6 +34,7 @@ def plan_run(
         if request.replay is not None
         else tuple(_tables_of(request, known, ports.ledger, contracts))
     )
+    tables = tables[:MAXIMUM_BATCHES]  # the rest is for the next run
     is_same = is_same_pass(known, execution)
     run = Run(
         request.run_id,
@@ -111,12 +112,12 @@ def _payload(run: Run, plan: Plan, ports: PlanPorts) -> dict[str, Any]:
     groups = write_work(run, plan, ports)
     cluster = size_cluster(ports.stack, run.run_id, run.attempt, plan.size_bytes, len(groups))
     ports.ledger.plan_batches(replace(run, cluster_name=cluster.name))
-    files = sum(each.batch.files for each in plan.work)
+    what = f"{plan.files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables"
     return {
         "run_id": run.run_id,
         "pass": run.attempt,
         "work": "merge",
-        "reason": f"{files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables. {run.reason[:1000]}".strip(),
+        "reason": f"{what}. {run.reason[:1000]}".strip(),
         "cluster": cluster.as_payload(),
         "groups": groups,
         "held": plan.held[:20],
