@@ -1,0 +1,253 @@
+"""What happens to the stack of a campaign, and what must be true of it in the end whatever fails on the way.
+
+A scenario says what the world does: files that land, clusters that don't come, a person who stops an execution. The
+rest happens by itself (`settle`): queues give again what was not taken, schedules strike, rules tell of ended
+executions. `what_is_wrong` then compares the tables and the ledger with what was landed, which it alone remembers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from campaign.fault_points import Watch
+from campaign.one_process_cloud import (
+    CONTROL,
+    LAKE,
+    LANDING,
+    LEDGER,
+    MACHINE_ARN,
+    ROOT,
+    Landed,
+    OneProcessCloud,
+    living,
+)
+from campaign.stand_in_step import commits_of, run_step
+from fakes.contracts import document
+
+TABLES = ("airlines", "clicks", "flights")
+GOOD, POISON, BROKEN = b"id\n1\n", b"id\nPOISON\n", b"id\nBROKEN\n"
+MOST_TICKS = 14
+"""More than any scenario takes: three attempts at a batch and its halves are seven runs."""
+
+Json = dict[str, Any]
+
+
+@dataclass
+class World:
+    """A scenario in progress."""
+
+    cloud: OneProcessCloud
+    expected: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What must become of a version, by key and sequencer; those that are not named are merged."""
+    replayed: set[str] = field(default_factory=set)
+    """Keys that somebody had merged again."""
+    during_steps: list[Callable[[], None]] = field(default_factory=list)
+    """What happens while a step runs, once each."""
+
+    def land(self, key: str, body: bytes = GOOD, *, become: str = "merged", told: int = 1) -> Landed:
+        landed = self.cloud.land(key, body, told=told)
+        self.expected[key, landed.sequencer] = become
+        return landed
+
+    def step(self, arguments: list[str]) -> int:
+        if self.during_steps:
+            with living(None):
+                self.during_steps.pop(0)()
+        return run_step(arguments)
+
+    def start(self, run_input: Json, name: str) -> str:
+        """New execution, pressed by a person; its ARN."""
+        answer = self.cloud.steps.start_execution(stateMachineArn=MACHINE_ARN, name=name, input=json.dumps(run_input))
+        return str(answer["executionArn"])
+
+    def stop_the_running(self) -> None:
+        """A person presses Stop execution."""
+        for execution in self.cloud.executions():
+            if execution["status"] == "RUNNING":
+                self.cloud.steps.stop_execution(executionArn=execution["executionArn"])
+
+    def settle(self) -> None:
+        """Let happen what happens by itself, until nothing is left to do or it has had its chances."""
+        for _ in range(MOST_TICKS):
+            for _ in range(len(self.cloud.queue) + 1):
+                self.cloud.deliver()
+            self.cloud.dispatch()
+            self.cloud.wait_executions()
+            self.cloud.wait_clusters_to_end()
+            self.cloud.tick()
+            if not what_is_left(self.cloud):
+                return
+
+
+def what_is_left(cloud: OneProcessCloud) -> list[str]:
+    """What is still to be done, or held, or alive."""
+    from tidegate.adapters.ledger import DynamoLedger
+
+    ledger = DynamoLedger(LEDGER)
+    left = [f"message {message.id} is on the queue" for message in cloud.queue]
+    left += [f"{arrival.key} is pending" for arrival in ledger.pending()]
+    for table in ledger.tables(TABLES).values():
+        if table.has_work:
+            left.append(f"{table.name} has work: {table}")
+        if table.lease is not None:
+            left.append(f"{table.name} is leased to {table.lease.run_id}")
+    left += [f"{run.run_id} is {run.state}" for run in ledger.running_runs()]
+    left += [f"{each['name']} is running" for each in cloud.executions() if each["status"] == "RUNNING"]
+    return left + [f"cluster {name}" for name in cloud.live_clusters()]
+
+
+def what_is_wrong(world: World) -> list[str]:
+    """Everything that is not as it must be; nothing if the stack survived."""
+    cloud = world.cloud
+    wrong = what_is_left(cloud)
+    wrong += [f"dead letter {message.id}" for message in cloud.dead_letters]
+    commits = {table: commits_of(cloud.s3, LAKE, table) for table in TABLES}
+    for table, log in commits.items():
+        numbers = [commit["batch"] for commit in log]
+        if numbers != sorted(set(numbers)):
+            wrong.append(f"{table} has commits {numbers}")
+        if [commit["predecessor"] for commit in log] != [None, *numbers][: len(numbers)]:
+            wrong.append(f"{table} has no chain of predecessors: {log}")
+    merged: dict[tuple[str, str], int] = {}
+    for log in commits.values():
+        for commit in log:
+            for key, sequencer, body in commit["files"]:
+                merged[key, sequencer.lstrip("0")] = merged.get((key, sequencer.lstrip("0")), 0) + 1
+                landed = next(
+                    each for each in cloud.landed if (each.key, each.sequencer) == (key, sequencer.lstrip("0"))
+                )
+                if landed.body.decode() != body:
+                    wrong.append(f"{key} {sequencer} was merged with other bytes than it landed with")
+    for version, become in world.expected.items():
+        times = merged.pop(version, 0)
+        if become == "merged" and (times != 1 if version[0] not in world.replayed else times < 1):
+            wrong.append(f"{version} is merged {times} times")
+        if become != "merged" and times:
+            wrong.append(f"{version} is merged, but must be {become}")
+    wrong += [f"{version} was never landed, and is merged" for version in merged]
+    return wrong + _what_the_ledger_says(world)
+
+
+def _what_the_ledger_says(world: World) -> list[str]:
+    """Arrivals that are lost, or not what they should be: the design's definition."""
+    from tidegate.adapters.ledger import DynamoLedger
+
+    ledger = DynamoLedger(LEDGER)
+    wrong = []
+    for (key, sequencer), become in world.expected.items():
+        found = [each for each in ledger.versions(LANDING, key) if each.sequencer.lstrip("0") == sequencer]
+        if not found:
+            wrong.append(f"{key} {sequencer} is not in the ledger")
+            continue
+        (arrival,) = found
+        state: str = arrival.state
+        if state == "claimed" and arrival.batch is not None and arrival.table is not None:
+            state = ledger.batch(arrival.table, arrival.batch).state
+        if state != become:
+            wrong.append(f"{key} {sequencer} is {state}, but must be {become}: {arrival.reason}")
+        elif state in {"ignored", "failed", "quarantined"} and not arrival.reason:
+            wrong.append(f"{key} {sequencer} is {state} without a reason")
+    return wrong
+
+
+# ---- The scenarios
+
+Script = Callable[[World], None]
+
+
+def normal(world: World) -> None:
+    """Files of three tables, one told of twice, one that no contract wants; merged by one run."""
+    world.land("airlines/a.csv", told=2)
+    world.land("airlines/b.csv")
+    world.land("clicks/a.csv")
+    world.land("flights/2013-01/a.csv")
+    world.land("nobody/asked.csv", become="ignored")
+
+
+def rejected(world: World) -> None:
+    """A file that breaks its contract, beside one that does not."""
+    world.land("airlines/a.csv")
+    world.land("airlines/broken.csv", BROKEN, become="quarantined")
+
+
+def poison(world: World) -> None:
+    """A file that makes its batch fail: the batch is voided, its halves are merged, the file is set aside."""
+    world.land("airlines/a.csv")
+    world.land("airlines/b.csv")
+    world.land("airlines/poison.csv", POISON, become="failed")
+
+
+def overwritten(world: World) -> None:
+    """Keys that are overwritten before they are merged, and one that Spark would not read in place."""
+    world.land("airlines/a.csv", b"id\n1\n")
+    world.land("airlines/a.csv", b"id\n2\n")
+    world.land("airlines/_hidden.csv")
+    world.land("clicks/a.csv", b"id\n1\n", become="superseded")
+    world.land("clicks/a.csv", b"id\n2\n")
+
+
+def no_capacity(world: World) -> None:
+    """The first cluster does not come for want of capacity."""
+    world.cloud.plan_faults({"fault": "no_capacity", "times": 1})
+    world.land("airlines/a.csv")
+
+
+def more_lands(world: World) -> None:
+    """Files land while the cluster is warm."""
+
+    def land_more() -> None:
+        world.land("airlines/late.csv")
+        world.land("clicks/late.csv")
+        world.cloud.deliver()
+
+    world.land("airlines/a.csv")
+    world.during_steps.append(land_more)
+
+
+def stopped(world: World) -> None:
+    """A person stops the execution while its step runs."""
+    world.land("airlines/a.csv")
+    world.land("clicks/a.csv")
+    world.during_steps.append(world.stop_the_running)
+
+
+def replayed(world: World) -> None:
+    """What is merged, failed for its data, or was ignored is merged again because a person asks for it."""
+    world.land("airlines/a.csv")
+    world.land("airlines/broken.csv", BROKEN, become="quarantined")
+    world.settle()
+    world.replayed |= {"airlines/a.csv"}
+    world.start({"replay": {"table": "airlines"}, "run": "again"}, "again")
+    world.cloud.wait_executions()
+
+
+def deployed(world: World) -> None:
+    """A deployment, which its operator makes again if it fails."""
+    event = json.loads((ROOT / "events" / "publish_artifacts.create.json").read_text(encoding="utf-8"))
+    for _ in range(2):
+        world.cloud.invoke_asynchronously("publish_artifacts", event | {"ResponseURL": "file:///dev/null"})
+    published = world.cloud.s3.list_objects_v2(Bucket=CONTROL, Prefix="artifacts/")["Contents"]
+    assert {each["Key"].rpartition("/")[2] for each in published} >= {"main.py", "contracts.json"}
+
+
+SCENARIOS: dict[str, Script] = {
+    script.__name__: script
+    for script in (normal, rejected, poison, overwritten, no_capacity, more_lands, replayed, deployed)
+}
+CONTRACTS = document()
+
+
+def play(cloud: OneProcessCloud, scenario: str, watch: Watch | None = None) -> World:
+    """Play a scenario on an empty stack, to its end."""
+    cloud.reset()
+    world = World(cloud)
+    cloud.step = world.step
+    watch = watch or Watch(scenario)
+    cloud.intercept = watch.intercept
+    with watch.on_machine():
+        SCENARIOS[scenario](world)
+        world.settle()
+    return world
