@@ -44,7 +44,8 @@ class System:
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues={":pk": {"S": f"arrival#{self.cloud.fields.landing_bucket}/{key}"}},
         )
-        return [{name: next(iter(value.values())) for name, value in item.items()} for item in found["Items"]]
+        items = [{name: next(iter(value.values())) for name, value in item.items()} for item in found["Items"]]
+        return [item for item in items if item["kind"] == "arrival"]
 
     def wait_recorded(self, key: str, versions: int = 1) -> None:
         wait_for(f"{key} is recorded", lambda: len(self.arrivals(key)) == versions)
