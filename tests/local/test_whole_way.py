@@ -1,8 +1,11 @@
 """The whole way of an object on the local cloud: real sam deploy, real events, real state machine, real Spark."""
 
+import io
 import json
 import re
 import time
+import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -240,3 +243,41 @@ def test_what_is_deployed_is_what_the_checkout_holds(system: System) -> None:
     )
     pattern = re.compile(re.sub(r"\\\$\\\{\w+\\\}", "(.*?)", re.escape(json.dumps(yaml.safe_load(text)))))
     assert pattern.fullmatch(json.dumps(deployed))
+
+    # Functions, the layer with the decisions and the Spark job are the checkout's files, byte for byte.
+    lambdas = system.cloud.client("lambda")
+    functions = {path.name for path in (ROOT / "functions").iterdir() if (path / f"{path.name}.py").exists()}
+    handlers = set()
+    for each in lambdas.list_functions()["Functions"]:
+        name = each["Handler"].removesuffix(".handler")
+        handlers.add(name)
+        code = unzipped(lambdas.get_function(FunctionName=each["FunctionName"])["Code"]["Location"])
+        assert code[f"{name}.py"] == (ROOT / "functions" / name / f"{name}.py").read_bytes()
+    assert handlers == functions
+    layer = next(
+        layer["Arn"]
+        for layer in lambdas.list_functions()["Functions"][0]["Layers"]
+        if ":TidegateLayer:" in layer["Arn"]
+    )
+    content = lambdas.get_layer_version_by_arn(Arn=layer)["Content"]["Location"]
+    assert unzipped(content) == files_of(ROOT / "layers" / "tidegate", "tidegate", "python/")
+    control = system.cloud.fields.control_bucket
+    keys = [each["Key"] for each in system.s3.list_objects_v2(Bucket=control, Prefix="artifacts/")["Contents"]]
+    (job,) = [key for key in keys if key.endswith("tidegate_spark.zip")]
+    sent = system.s3.get_object(Bucket=control, Key=job)["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == files_of(ROOT / "spark", "tidegate_spark")
+
+
+def unzipped(url: str) -> dict[str, bytes]:
+    with urllib.request.urlopen(url) as answer, zipfile.ZipFile(io.BytesIO(answer.read())) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+
+
+def files_of(folder: Path, package: str, prefix: str = "") -> dict[str, bytes]:
+    """What is in a package of the checkout, by the names that an archive of it has."""
+    return {
+        f"{prefix}{path.relative_to(folder)}": path.read_bytes()
+        for path in (folder / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
