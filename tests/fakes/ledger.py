@@ -144,6 +144,7 @@ class FakeLedger:
                 delta_version=merged.delta_version,
                 rows=dict(merged.rows),
                 rejected_files=len(merged.rejected),
+                receipt_uri=merged.uri,
                 run_id=run_id,
                 error=None,
             )
@@ -153,7 +154,12 @@ class FakeLedger:
         key = (batch.table, batch.number)
         if not self.batch_items[key].is_settled:
             self.batch_items[key] = replace(
-                self.batch_items[key], state="voided", delta_version=voided.delta_version, run_id=run_id, error=None
+                self.batch_items[key],
+                state="voided",
+                delta_version=voided.delta_version,
+                receipt_uri=voided.uri,
+                run_id=run_id,
+                error=None,
             )
         self._settle_table(batch, reopened)
 

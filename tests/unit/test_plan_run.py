@@ -148,7 +148,9 @@ class TestWhoMayPlan:
         plan = plane.plan(RUN, execution("r-2"))
         assert plan["work"] == "none"
         assert "run r is settled: merged flights (version 1)" in plan["reason"]
-        assert plan["summary"]["merged"][0]["delta_version"] == 1
+        merged = plan["summary"]["merged"][0]
+        assert merged["delta_version"] == 1
+        assert merged["receipt"] == "s3://control/receipts/flights/000000000001/r-0.json"
 
     def test_a_live_run_is_refused_by_the_name_of_its_execution(self) -> None:
         plane = ControlPlane()

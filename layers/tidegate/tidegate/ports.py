@@ -85,6 +85,7 @@ class Batch:
     delta_version: int | None = None
     rows: Mapping[str, int] | None = None
     rejected_files: int = 0
+    receipt_uri: str | None = None
     error: str | None = None
 
     @property

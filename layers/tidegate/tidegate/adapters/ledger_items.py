@@ -176,6 +176,7 @@ def read_batch(item: Item) -> Batch:
         delta_version=_int(item.get("delta_version")),
         rows={name: int(count) for name, count in item["rows"].items()} if "rows" in item else None,
         rejected_files=int(item.get("rejected_files", 0)),
+        receipt_uri=item.get("receipt_uri"),
         error=item.get("error"),
     )
 

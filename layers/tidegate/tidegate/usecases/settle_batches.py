@@ -52,12 +52,12 @@ def settle_batches_of(
         if batch.state == "merged":
             settled.merged.append({
                 "table": table, "batch": number, "delta_version": batch.delta_version, "rows": dict(batch.rows or {}),
-                "rejected_files": batch.rejected_files,
+                "rejected_files": batch.rejected_files, "receipt": batch.receipt_uri,
             })  # fmt: skip
         elif batch.state == "voided":
             settled.voided.append({
                 "table": table, "batch": number, "delta_version": batch.delta_version, "files": batch.files,
-                "failed_files": int(batch.files == 1),
+                "failed_files": int(batch.files == 1), "receipt": batch.receipt_uri,
             })  # fmt: skip
     return settled
 
