@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
-from campaign.one_process_cloud import Killed, Life, Send, lost_answer, path_of_call
+from campaign.one_process_cloud import Killed, Life, Send, Task, execution_error, lost_answer, path_of_call
 
 DIES_BEFORE, DIES_AFTER = "dies before", "dies after"
 THROTTLED, REFUSED, ASKED_AGAIN = "is throttled", "meets an internal error", "loses the answer and asks again"
@@ -83,33 +81,13 @@ class Watch:
         error: Any = {"Error": throttled if self._kind == THROTTLED else refused}
         raise ClientError(error, operation.partition(".")[2])
 
-    @contextmanager
-    def on_machine(self) -> Iterator[None]:
-        """Watch the machine's own calls to EMR as well. They fail before or after they took effect."""
-        from ministack.services import stepfunctions
-        from tidegate_local.stepfunctions_emr import PREFIX
-
-        before = dict(stepfunctions._SERVICE_DISPATCH)
-
-        def watched(name: str, handle: Any) -> Any:
-            def call(resource: str, data: Any) -> Any:
-                if not self._is_target("machine", name, ""):
-                    return handle(resource, data)
-                if self._kind == DIES_AFTER:
-                    handle(resource.removesuffix(".sync"), data)
-                raise stepfunctions._ExecutionError(
-                    "EMR.InternalServerErrorException", "We encountered an internal error"
-                )
-
-            return call
-
-        for prefix, handle in before.items():
-            if prefix.startswith(PREFIX):
-                stepfunctions._SERVICE_DISPATCH[prefix] = watched(prefix.removeprefix(PREFIX), handle)
-        try:
-            yield
-        finally:
-            stepfunctions._SERVICE_DISPATCH.update(before)
+    def intercept_task(self, task: Task) -> Any:
+        """The machine's own calls to EMR fail before or after they took effect; its functions fail by themselves."""
+        if task.resource == "lambda" or not self._is_target("machine", task.resource.rpartition(":")[2], task.state):
+            return task.call()
+        if self._kind == DIES_AFTER:
+            task.begin()
+        raise execution_error("EMR.InternalServerErrorException", "We encountered an internal error")
 
 
 def kinds_for(point: Point) -> tuple[str, ...]:

@@ -87,6 +87,23 @@ class Life:
             raise Killed
 
 
+@dataclass(frozen=True)
+class Task:
+    """A Task state's call: of which execution, in which state, of what resource."""
+
+    execution_arn: str
+    state: str
+    resource: str
+    make: Callable[[str], Any]
+
+    def call(self, resource: str | None = None) -> Any:
+        return self.make(self.resource if resource is None else resource)
+
+    def begin(self) -> Any:
+        """Make the call, but don't wait for what it began."""
+        return self.make(self.resource.removesuffix(".sync"))
+
+
 Send = Callable[[], Any]
 Interceptor = Callable[[Life, str, Send], Any]
 """Decides what becomes of a call: (who makes it, `service.Operation`, how to make it)."""
@@ -104,7 +121,16 @@ def living(life: Life | None) -> Iterator[None]:
         _life.reset(token)
 
 
+_task: contextvars.ContextVar[tuple[str, str]] = contextvars.ContextVar("campaign_task")
 _loses_answer: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("campaign_loses_answer", default=None)
+
+
+def execution_error(name: str, cause: str) -> Exception:
+    """What fails a Task with that error."""
+    from ministack.services import stepfunctions
+
+    error: Exception = stepfunctions._ExecutionError(name, cause)
+    return error
 
 
 @contextmanager
@@ -134,9 +160,11 @@ class OneProcessCloud:
         self.faults_file.parent.mkdir(parents=True, exist_ok=True)
         self.functions = Functions()
         self.intercept: Interceptor = lambda _life, _name, send: send()
+        self.intercept_task: Callable[[Task], Any] = Task.call
         self.step: Callable[[list[str]], int] = lambda _arguments: 0
         self._route_calls()
         self._route_lambda()
+        self._route_tasks()
         self.s3, self.sqs, self.dynamodb, self.steps, self.emr = (_client(name) for name in (
             "s3", "sqs", "dynamodb", "stepfunctions", "emr"))  # fmt: skip
         self.queue: list[Message] = []
@@ -152,7 +180,7 @@ class OneProcessCloud:
         """A new stack, with nothing in it. Whatever still lives of the old one dies."""
         from ministack.services import dynamodb, s3, stepfunctions
 
-        self.intercept = lambda _life, _name, send: send()
+        self.intercept, self.intercept_task = (lambda _life, _name, send: send()), Task.call
 
         for life in self.lives:
             life.end()
@@ -272,6 +300,12 @@ class OneProcessCloud:
                 raise TimeoutError(f"{running[0]['name']} does not end: {self.entered(running[0]['executionArn'])}")
             time.sleep(0.002)
 
+    def wait_late_calls(self, limit_s: float = 5) -> None:
+        """Until no function runs any more, heeded or not."""
+        until = time.monotonic() + limit_s
+        while time.monotonic() < until and any(not life.is_over for life in self.lives if life.name != "step"):
+            time.sleep(0.002)
+
     def executions(self) -> list[Json]:
         """All of them, the oldest first."""
         from ministack.services import stepfunctions
@@ -298,6 +332,24 @@ class OneProcessCloud:
         until = time.monotonic() + limit_s
         while time.monotonic() < until and any("TERMINATING" in each for each in self.live_clusters()):
             time.sleep(0.002)
+
+    def lose_clusters(self) -> None:
+        """Spot takes the nodes of every cluster."""
+        from tidegate_local.emr import lifecycle
+        from tidegate_local.emr.model import Reason
+
+        reason = Reason("INSTANCE_FAILURE", "All slaves in the job flow were terminated due to Spot interruptions")
+        with self.engine.editing() as now_s:
+            for cluster in self.engine.clusters.values():
+                self.engine.post(cluster, lifecycle.terminate(cluster, now_s, reason, with_errors=True))
+
+    def time_out(self, execution_arn: str) -> None:
+        """The machine's TimeoutSeconds are over."""
+        from ministack.services import stepfunctions
+        from tidegate_local import stepfunctions_execution as executions
+
+        execution, scope = stepfunctions._executions[execution_arn], executions._scopes[execution_arn]
+        executions._end(execution, scope, "TIMED_OUT", error="States.Timeout")
 
     def plan_faults(self, *faults: Json) -> None:
         """Faults of the local EMR, as `faults.json` plans them."""
@@ -336,7 +388,7 @@ class OneProcessCloud:
                 return self.invoke(function, event, int(version))
             except FunctionFailed as failed:
                 cause = {"errorType": failed.error_type, "errorMessage": failed.message, "trace": []}
-                raise stepfunctions._ExecutionError(failed.error_type, json.dumps(cause)) from None
+                raise execution_error(failed.error_type, json.dumps(cause)) from None
 
         stepfunctions._call_lambda = call
         stepfunctions._resolve_lambda_function_ref = lambda value, optimized: value
@@ -350,6 +402,35 @@ class OneProcessCloud:
             })  # fmt: skip
 
         stepfunctions._emit_execution_status_event = emit_and_keep
+
+    def _route_tasks(self) -> None:
+        """Every call of a Task goes by `intercept_task`, which knows its execution and state."""
+        from ministack.services import stepfunctions
+        from tidegate_local.stepfunctions_emr import PREFIX
+
+        execute, call_lambda = stepfunctions._execute_task, stepfunctions._call_lambda
+
+        def execute_known(state: Json, given: Any, execution: Json, context: Json) -> Any:
+            token = _task.set((execution["executionArn"], context["State"]["Name"]))
+            try:
+                return execute(state, given, execution, context)
+            finally:
+                _task.reset(token)
+
+        def call_function(reference: str, event: Any) -> Any:
+            return self.intercept_task(Task(*_task.get(), "lambda", lambda _resource: call_lambda(reference, event)))
+
+        def call_service(handle: Any) -> Any:
+            def call(resource: str, data: Any) -> Any:
+                return self.intercept_task(Task(*_task.get(), resource, lambda asked: handle(asked, data)))
+
+            return call
+
+        stepfunctions._execute_task = execute_known
+        stepfunctions._call_lambda = call_function
+        for prefix, handle in list(stepfunctions._SERVICE_DISPATCH.items()):
+            if prefix.startswith(PREFIX):
+                stepfunctions._SERVICE_DISPATCH[prefix] = call_service(handle)
 
     def _keep_event(self, entry: Json) -> None:
         """EMR tells of a cluster or a step."""

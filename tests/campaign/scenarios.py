@@ -246,8 +246,7 @@ def play(cloud: OneProcessCloud, scenario: str, watch: Watch | None = None) -> W
     world = World(cloud)
     cloud.step = world.step
     watch = watch or Watch(scenario)
-    cloud.intercept = watch.intercept
-    with watch.on_machine():
-        SCENARIOS[scenario](world)
-        world.settle()
+    cloud.intercept, cloud.intercept_task = watch.intercept, watch.intercept_task
+    SCENARIOS[scenario](world)
+    world.settle()
     return world
