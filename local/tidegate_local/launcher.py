@@ -199,6 +199,7 @@ def _start_server(here: Settings) -> int:
         "TIDEGATE_LOCAL_IDLE_FLOOR_S": str(here.idle_floor_s),
         "TIDEGATE_LOCAL_CORES": str(here.spark_cores),
         "TIDEGATE_LOCAL_DRIVER_MEMORY": here.spark_driver_memory,
+        "TIDEGATE_LOCAL_STEPS": here.steps,
     }
     with _server_log(here).open("wb") as log:
         server = processes.start(

@@ -16,6 +16,9 @@ DEFAULT_WAIT_SCALE = 0.005
 """EMR's five minutes from RunJobFlow to a ready cluster become 1.5 seconds."""
 
 
+STEPS = ("spark", "stand-in")
+
+
 class InvalidSetting(ValueError):
     """An environment variable holds something that cannot be used; the message says what to write."""
 
@@ -40,6 +43,8 @@ class Settings:
     account: str = "000000000000"
     access_key: str = "test"
     secret_key: str = "test"  # noqa: S105 - the local cloud accepts anything
+    steps: str = "spark"
+    """What runs a step's spark-submit: `spark`, or `stand-in`, which is for tests and benchmarks alone."""
 
     @property
     def endpoint_url(self) -> str:
@@ -99,6 +104,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         idle_floor_s=_number(environment, ("TIDEGATE_LOCAL_IDLE_FLOOR_S",), 20, 0, 3600),
         spark_cores=int(_number(environment, ("TIDEGATE_LOCAL_CORES",), 2, 1, 256)),
         spark_driver_memory=environment.get("TIDEGATE_LOCAL_DRIVER_MEMORY") or "2g",
+        steps=_choice(environment, "TIDEGATE_LOCAL_STEPS", STEPS),
     )
 
 
@@ -116,6 +122,14 @@ def _state_dir(environment: Mapping[str, str]) -> Path:
     # An installed package has no checkout around it: then the current folder is the project.
     root = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
     return root / ".tidegate"
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The first choice is the default."""
+    chosen = environment.get(name) or choices[0]
+    if chosen not in choices:
+        raise InvalidSetting(f"{name}={chosen!r} must be one of {', '.join(choices)}.")
+    return chosen
 
 
 def _number(environment: Mapping[str, str], names: tuple[str, ...], default: float, least: float, most: float) -> float:

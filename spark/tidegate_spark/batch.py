@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,10 +14,10 @@ from pyspark.sql import SparkSession
 from tidegate_spark import receipts
 from tidegate_spark.changes import Changes, read_changes
 from tidegate_spark.commit import Commit, numbered_commit
-from tidegate_spark.errors import JobError, TableRefused
+from tidegate_spark.errors import JobError, TableRefused, summary
 from tidegate_spark.logs import Log
 from tidegate_spark.storage import Storage
-from tidegate_spark.strategies import plan_merge
+from tidegate_spark.strategies import plan_merge, plan_void
 from tidegate_spark.table import Target, check_predecessor, open_target
 from tidegate_spark.types import with_canonical_types
 from tidegate_spark.work import BatchOrder, Manifest, Work, parse_manifest
@@ -39,7 +39,7 @@ class _Stopwatch:
 
 
 def merge_batch(session: SparkSession, storage: Storage, *, order: BatchOrder, work: Work, log: Log) -> dict[str, Any]:
-    """Merge the batch, or find that it is merged already, and write its receipt.
+    """Merge or void the batch, as ordered, or find that it is done already, and write its receipt.
 
     Answers with the receipt; whatever goes wrong is in it. Only a receipt that can't be written raises.
     """
@@ -54,7 +54,12 @@ def merge_batch(session: SparkSession, storage: Storage, *, order: BatchOrder, w
         part = receipts.failed(order, error)
         log.failure("The batch failed", error, cause=part["error"]["cause"], type=part["error"]["type"])
     receipt = receipts.complete(
-        part, order=order, work=work, session=session, started_at=started_at, seconds=watch.seconds
+        part,
+        order=order,
+        work=work,
+        application_id=session.sparkContext.applicationId,
+        started_at=started_at,
+        seconds=watch.seconds,
     )
     if not receipts.write(storage, order.receipt_uri, receipt):
         log.warning("This attempt has a receipt already; it stays", receipt_uri=order.receipt_uri)
@@ -82,11 +87,15 @@ def _merge(
 ) -> dict[str, Any]:
     with watch.phase("open"):
         target = open_target(session, storage, manifest)
-        is_merged = check_predecessor(target, manifest)
-    if is_merged:
+        is_done = check_predecessor(target, manifest)
+    if is_done:
         commit = _replayed(target, manifest)
         log.info("The batch is in the table already: its receipt is made again", delta_version=commit.version)
-        return receipts.merged(manifest, commit, replayed=True)
+        return receipts.committed(manifest, commit, replayed=True)
+    if order.action == "void":
+        with watch.phase("merge"):
+            commit = _commit_void(target, order=order, work=work, manifest=manifest, log=log)
+        return receipts.committed(manifest, commit, replayed=not receipts.is_signed_by(commit, work))
     with watch.phase("read"):
         changes = read_changes(session, storage, manifest, log)
     try:
@@ -94,7 +103,7 @@ def _merge(
             log.warning("Rejected a file", file=rejection.file.source, reason=rejection.reason)
         with watch.phase("merge"):
             commit = _commit(target, changes, order=order, work=work, manifest=manifest, log=log)
-        return receipts.merged(manifest, commit, replayed=False)
+        return receipts.committed(manifest, commit, replayed=not receipts.is_signed_by(commit, work))
     finally:
         changes.release_kept()
 
@@ -119,8 +128,34 @@ def _commit(
         table_rows_before=target.rows,
     )
     plan.prepare()
-    with numbered_commit(target.session, manifest.app_id, manifest.batch, story):
-        plan.run()
+    return _commit_once(target, plan.run, story, manifest=manifest, log=log)
+
+
+def _commit_void(target: Target, *, order: BatchOrder, work: Work, manifest: Manifest, log: Log) -> Commit:
+    """Use the batch's number up. No file is looked at: they are why the batch is voided."""
+    plan = plan_void(target)
+    log.info("Voiding", plan=plan.sentence, reason=order.reason)
+    story = receipts.told_void(manifest, order=order, work=work, plan=plan.sentence, table_rows_before=target.rows)
+    return _commit_once(target, plan.run, story, manifest=manifest, log=log)
+
+
+def _commit_once(
+    target: Target, run: Callable[[], None], story: Mapping[str, Any], *, manifest: Manifest, log: Log
+) -> Commit:
+    """The commit of the batch's number: this one, or that of another driver which came first.
+
+    Delta skips a number that the table has by then, or fails the commit that it raced with. Either way there is
+    one commit of the number, and what it says is the answer.
+    """
+    try:
+        with numbered_commit(target.session, manifest.app_id, manifest.batch, story):
+            run()
+    except Exception as failed:
+        commit = _commit_beside(target, manifest)
+        if commit is None:
+            raise
+        log.warning("The commit failed, yet the table has one of its number", error=summary(failed))
+        return commit
     commit = target.commit_of(manifest)
     if commit is None:
         raise JobError(
@@ -128,6 +163,16 @@ def _commit(
             "The batch is not merged. Please report this with the step's log."
         )
     return commit
+
+
+def _commit_beside(target: Target, manifest: Manifest) -> Commit | None:
+    """The commit of the batch's number, made by another driver or by a call whose answer was lost."""
+    try:
+        return target.commit_of(manifest)
+    except TableRefused:
+        raise
+    except Exception:  # noqa: BLE001 - what failed first says more
+        return None
 
 
 def _replayed(target: Target, manifest: Manifest) -> Commit:

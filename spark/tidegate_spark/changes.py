@@ -17,6 +17,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 from tidegate_spark import reading
 from tidegate_spark.errors import BrokenWork, SourceChanged
 from tidegate_spark.logs import Log
+from tidegate_spark.receipts import Rejection
 from tidegate_spark.sources import format_of, rows
 from tidegate_spark.storage import Storage
 from tidegate_spark.work import Contract, Manifest, SourceFile
@@ -27,16 +28,6 @@ ORIGIN_TYPE = "struct<event_time:timestamp,source:string,sequencer:string,positi
 
 _BASE = "_tidegate_base"
 _RANGE_TYPES = frozenset({"tinyint", "smallint", "int", "bigint", "date"})
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A file that is not what its contract says."""
-
-    file: SourceFile
-    reason: str
-    rows: int = 0
-    """How many rows were left out with it, if it could be read so far."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ class ForeignCommit(TableRefused):
 class EarlierBatchFailed(TableRefused):
     """A batch of the same table failed before this one in the same work file."""
 
+    @classmethod
+    def of(cls, table: str, batch: int, failed: int) -> EarlierBatchFailed:
+        return cls(f"Batch {batch} of {table} was not tried: batch {failed} failed before it. Its receipt says why.")
+
 
 class BrokenWork(JobError):
     """A work file or manifest that isn't what its sha256 or its schema says."""

@@ -27,7 +27,7 @@ _TABLES_AT_ONCE = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Merge every batch of `--work`. 0 if all of them are merged, 1 otherwise, after trying all."""
+    """Merge or void every batch of `--work`. 0 if each is in its table then, 1 otherwise, after trying all."""
     arguments = _parser().parse_args(argv)
     log = Log()
     log.info("Starting", work=arguments.work)
@@ -56,13 +56,13 @@ def run(spark: SparkSession, work_uri: str, log: Log | None = None) -> int:
     answers = in_threads(
         lambda orders: _merge_table(spark, orders, work, log), tables.values(), at_most=_TABLES_AT_ONCE
     )
-    are_merged = all(answers)
-    log.info("Done", outcome="merged" if are_merged else "failed", tables=list(tables))
-    return 0 if are_merged else 1
+    are_done = all(answers)
+    log.info("Done", outcome="merged" if are_done else "failed", tables=list(tables))
+    return 0 if are_done else 1
 
 
 def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, log: Log) -> bool:
-    """True if all of the table's batches are merged. Nothing gets out of here: other tables go on."""
+    """True if all of the table's batches are in it, merged or voided. Nothing gets out of here: other tables go on."""
     log = log.of(table=orders[0].table)
     failed: int | None = None
     try:
@@ -71,7 +71,7 @@ def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, 
             batch_log = log.of(batch=order.batch)
             if failed is not None:
                 _refuse(session, storage, order, work, failed)
-            elif merge_batch(session, storage, order=order, work=work, log=batch_log)["outcome"] != "merged":
+            elif merge_batch(session, storage, order=order, work=work, log=batch_log)["outcome"] == "failed":
                 failed = order.batch
     except Exception as error:  # noqa: BLE001 - the last resort; no receipt means unknown
         log.failure("The table's batches could not be answered for", error)
@@ -100,14 +100,11 @@ def _session_of(spark: SparkSession, table: str) -> SparkSession:
 
 
 def _refuse(session: SparkSession, storage: Storage, order: BatchOrder, work: Work, failed: int) -> None:
-    error = EarlierBatchFailed(
-        f"Batch {order.batch} of {order.table} was not tried: batch {failed} failed before it. Its receipt says why."
-    )
     receipt = receipts.complete(
-        receipts.failed(order, error),
+        receipts.failed(order, EarlierBatchFailed.of(order.table, order.batch, failed)),
         order=order,
         work=work,
-        session=session,
+        application_id=session.sparkContext.applicationId,
         started_at=datetime.now(UTC),
         seconds={},
     )

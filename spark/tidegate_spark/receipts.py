@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from pyspark.sql import SparkSession
-
-from tidegate_spark.changes import Changes, Rejection
 from tidegate_spark.commit import Commit
 from tidegate_spark.errors import JobError, cause_of, summary
-from tidegate_spark.storage import Storage
-from tidegate_spark.work import SCHEMA, BatchOrder, Manifest, Work
+from tidegate_spark.work import SCHEMA, BatchOrder, Manifest, SourceFile, Work
 
 _REASONS_KEPT = 20
 """Reasons in the commit itself; the receipt has them all."""
+_REASON_CHARACTERS = 500
 _LOST_REASON = "it broke its contract; why was in a receipt that was lost. Send the file again to see it"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A file that is not what its contract says."""
+
+    file: SourceFile
+    reason: str
+    rows: int = 0
+    """How many rows were left out with it, if it could be read so far."""
+
+
+class Read(Protocol):
+    """What a commit tells of its batch's files."""
+
+    @property
+    def files(self) -> Sequence[SourceFile]:
+        """The readable ones."""
+
+    @property
+    def rejected(self) -> Sequence[Rejection]: ...
+
+    @property
+    def rows_read(self) -> int: ...
+
+    @property
+    def rows_rejected(self) -> int: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+
+class CreateOnly(Protocol):
+    """A place for files that are never rewritten."""
+
+    def create(self, uri: str, content: bytes) -> bool:
+        """False if the file is there already; it is left alone."""
 
 
 def told(
     manifest: Manifest,
-    changes: Changes,
+    changes: Read,
     *,
     order: BatchOrder,
     work: Work,
@@ -31,12 +66,7 @@ def told(
 ) -> dict[str, Any]:
     """What the commit is told (its userMetadata): enough to write the receipt again from it alone."""
     return {
-        "table": manifest.table,
-        "batch": manifest.batch,
-        "manifest_sha256": manifest.sha256,
-        "run_id": work.run_id,
-        "pass": work.pass_number,
-        "fence": order.fence,
+        **_signed(manifest, order, work),
         "files": len(changes.files),
         "rejected": [_rejected(rejection) for rejection in changes.rejected[:_REASONS_KEPT]],
         # Every rejected file has to be known after a crash, its reason need not.
@@ -50,12 +80,33 @@ def told(
     }
 
 
-def merged(manifest: Manifest, commit: Commit, *, replayed: bool) -> dict[str, Any]:
-    """The part of a receipt that is about what was merged: the same after a replay, but for `replayed`."""
+def told_void(
+    manifest: Manifest, *, order: BatchOrder, work: Work, plan: str, table_rows_before: int | None
+) -> dict[str, Any]:
+    """What a commit is told that uses a batch's number up and merges none of its files."""
+    return {
+        **_signed(manifest, order, work),
+        "void": True,
+        "reason": order.reason[:_REASON_CHARACTERS],
+        "plan": plan,
+        "table_rows_before": table_rows_before,
+    }
+
+
+def is_signed_by(commit: Commit, work: Work) -> bool:
+    """Is it this attempt's own commit, and not that of another which came first?"""
+    return (commit.told.get("run_id"), commit.told.get("pass")) == (work.run_id, work.pass_number)
+
+
+def committed(manifest: Manifest, commit: Commit, *, replayed: bool) -> dict[str, Any]:
+    """The part of a receipt that is about a commit: the same after a replay, but for `replayed`.
+
+    Whether it merged the batch or voided it, the commit says, not the order: the first of its number decides.
+    """
     info = commit.told
     rows_read = int(info.get("rows_read", 0))
     return {
-        "outcome": "merged",
+        "outcome": "voided" if info.get("void") else "merged",
         "manifest_sha256": manifest.sha256,
         "delta_version": commit.version,
         "table_rows": commit.table_rows,
@@ -102,7 +153,7 @@ def complete(
     *,
     order: BatchOrder,
     work: Work,
-    session: SparkSession,
+    application_id: str,
     started_at: datetime,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -123,13 +174,24 @@ def complete(
         },
         "started_at": started_at.isoformat(),
         "ended_at": ended_at.isoformat(),
-        "spark_application_id": session.sparkContext.applicationId,
+        "spark_application_id": application_id,
     }
 
 
-def write(storage: Storage, uri: str, receipt: Mapping[str, Any]) -> bool:
+def write(storage: CreateOnly, uri: str, receipt: Mapping[str, Any]) -> bool:
     """False if this attempt already has a receipt; that one stays."""
     return storage.create(uri, json.dumps(receipt, ensure_ascii=False, indent=1).encode())
+
+
+def _signed(manifest: Manifest, order: BatchOrder, work: Work) -> dict[str, Any]:
+    return {
+        "table": manifest.table,
+        "batch": manifest.batch,
+        "manifest_sha256": manifest.sha256,
+        "run_id": work.run_id,
+        "pass": work.pass_number,
+        "fence": order.fence,
+    }
 
 
 def _rejected(rejection: Rejection) -> dict[str, Any]:

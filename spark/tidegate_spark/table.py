@@ -13,8 +13,9 @@ from pyspark.sql.types import StructType, _parse_datatype_string
 
 from tidegate_spark.changes import ORIGIN, ORIGIN_TYPE
 from tidegate_spark.commit import Commit, parse_commit
-from tidegate_spark.errors import ForeignCommit, TableRefused, WrongPredecessor
+from tidegate_spark.errors import TableRefused
 from tidegate_spark.storage import Storage
+from tidegate_spark.turn import check_origin, is_committed
 from tidegate_spark.work import Contract, Manifest
 
 NAME_PROPERTY = "tidegate.table"
@@ -78,12 +79,7 @@ class Target:
                 break
             if commit.batches.get(manifest.app_id) != manifest.batch:
                 continue
-            if commit.told.get("manifest_sha256") != manifest.sha256:
-                raise ForeignCommit(
-                    f"{self.uri} holds batch {manifest.batch} already (version {version}), but from manifest "
-                    f"{commit.told.get('manifest_sha256')}, not {manifest.sha256}. Two ledgers write this "
-                    "table, or one was restored. Nothing was written; see which is right first."
-                )
+            check_origin(commit, manifest, self.uri)
             return commit
         return None
 
@@ -106,17 +102,9 @@ def path_of(storage: Storage, uri: str) -> str:
 
 
 def check_predecessor(target: Target, manifest: Manifest) -> bool:
-    """True if the batch is in the table already, False if it may be merged now. Raises WrongPredecessor."""
+    """True if the batch is in the table already, False if it is its turn. Raises WrongPredecessor."""
     last = None if target.is_new else target.last_batch(manifest.app_id)
-    if last == manifest.batch:
-        return True
-    if last != manifest.predecessor:
-        raise WrongPredecessor(
-            f"Batch {manifest.batch} of {manifest.table} follows {_named(manifest.predecessor)}, but the "
-            f"last one in {target.uri} is {_named(last)}. Nothing was written. If the table was restored, "
-            "rewound or written by another ledger, settle that first: batches go in one after another."
-        )
-    return False
+    return is_committed(last, manifest, target.uri)
 
 
 def _row_count(target: Target) -> int | None:
@@ -135,10 +123,6 @@ def _row_count(target: Target) -> int | None:
     return None if counted is None or counted["unknown"] else int(counted["rows"])
 
 
-def _named(batch: int | None) -> str:
-    return "no batch" if batch is None else f"batch {batch}"
-
-
 def _create(target: Target, storage: Storage, contract: Contract) -> None:
     path = storage.path(target.uri)
     files = path.getFileSystem(storage.conf)
@@ -154,7 +138,7 @@ def _create(target: Target, storage: Storage, contract: Contract) -> None:
                 "there, or give the contract another table name."
             )
         # An attempt that died before the table's first commit leaves folders without a file, which Delta refuses.
-        files.delete(path, True)
+        _delete_folders(files, path)
     columns = len(contract.columns) + _ORIGIN_FIELDS
     builder = (
         DeltaTable.createIfNotExists(target.session)
@@ -169,6 +153,13 @@ def _create(target: Target, storage: Storage, contract: Contract) -> None:
     if contract.partition_by:
         builder = builder.partitionedBy(*contract.partition_by)
     builder.execute()
+
+
+def _delete_folders(files: Any, path: Any) -> None:
+    """Folders alone: should another driver have made the table meanwhile, this fails and its log stays."""
+    for status in files.listStatus(path):
+        _delete_folders(files, status.getPath())
+    files.delete(path, False)
 
 
 def _check_ours(target: Target, contract: Contract) -> None:

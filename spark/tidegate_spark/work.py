@@ -6,11 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tidegate_spark.errors import BrokenWork
 
 SCHEMA = 1
+Action = Literal["merge", "void"]
+"""What an order asks for: `void` uses the batch's number up without its files, since they can't be merged."""
+_ACTIONS: tuple[Action, ...] = ("merge", "void")
 _SEQUENCER_DIGITS = 40
 
 
@@ -59,6 +62,8 @@ class SourceFile:
     uri: str
     in_place: bool
     """Read from the landing bucket itself, where it may be overwritten at any time."""
+    version_id: str | None = None
+    """What the manifest pins; None in a bucket that keeps no versions."""
 
     @property
     def source(self) -> str:
@@ -77,6 +82,9 @@ class BatchOrder:
     fence: int
     locations: Mapping[str, str]
     receipt_uri: str
+    action: Action = "merge"
+    reason: str = ""
+    """Why the batch is to be voided, for whoever reads the table's history."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,8 @@ def parse_work(raw: bytes, uri: str) -> Work:
                     fence=int(entry["fence"]),
                     locations=entry.get("locations") or {},
                     receipt_uri=entry["receipt_uri"],
+                    action=_parse_action(entry),
+                    reason=str(entry.get("reason") or ""),
                 )
                 for entry in document["batches"]
             ),
@@ -189,7 +199,16 @@ def _parse_file(entry: Mapping[str, Any], order: BatchOrder) -> SourceFile:
         captures=entry.get("captures") or {},
         uri=staged or f"s3://{entry['bucket']}/{entry['key']}",
         in_place=staged is None,
+        version_id=entry.get("version_id"),
     )
+
+
+def _parse_action(entry: Mapping[str, Any]) -> Action:
+    named = entry.get("action", "merge")
+    for action in _ACTIONS:
+        if named == action:
+            return action
+    raise ValueError(f"batch {entry['batch']} of {entry['table']} has action {named!r}, this job knows {_ACTIONS}")
 
 
 def _checked_schema(document: dict[str, Any]) -> dict[str, Any]:

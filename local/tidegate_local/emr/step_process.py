@@ -117,7 +117,7 @@ class StepProcess:
             (self.logs / "controller").open("w") as controller,
         ):
             try:
-                command = command_of(self._order)
+                command = command_of(self._order, self._settings.steps)
                 environment = prepare(self._order, self._settings, self.folder)
             except (StepNotRunnable, java.JavaNotFound, spark_home.SparkNotFound) as trouble:
                 stderr.write(f"{trouble}\n".encode())
@@ -160,13 +160,15 @@ class StepProcess:
         return process.wait()
 
 
-def command_of(order: StepOrder) -> list[str]:
-    """The command line of a step. Raises :class:`StepNotRunnable`."""
+def command_of(order: StepOrder, steps: str = "spark") -> list[str]:
+    """The command line of a step; `steps` is the setting of that name. Raises :class:`StepNotRunnable`."""
     if order.jar.rsplit("/", 1)[-1] != "command-runner.jar":
         raise StepNotRunnable(f"The local cloud runs command-runner.jar alone, not {order.jar}: there is no Hadoop.")
     if not order.args:
         raise StepNotRunnable("command-runner.jar was given no arguments: there is nothing to run.")
     program, *arguments = order.args
+    if program == "spark-submit" and steps == "stand-in":
+        return [sys.executable, "-m", "tidegate_local.stand_in", *arguments]
     if program == "spark-submit":
         return [
             str(spark_home.spark_home() / "bin" / "spark-submit"),
@@ -176,27 +178,17 @@ def command_of(order: StepOrder) -> list[str]:
 
 
 def prepare(order: StepOrder, settings: Settings, folder: Path) -> dict[str, str]:
-    """Write the step's Spark configuration and return its environment, made from scratch.
+    """Write the step's Spark configuration, if it needs one, and return its environment, made from scratch.
 
     Nothing of the user's environment gets in: no AWS profile, no other Spark, no Python path.
     """
-    conf_dir = folder / "conf"
-    for needed in (conf_dir, settings.tmp_dir / "home", settings.logs_dir / "spark-events"):
-        needed.mkdir(parents=True, exist_ok=True)
-    properties = spark_conf.spark_defaults(order.configurations, settings, class_archive=class_archive.find(settings))
-    (conf_dir / "spark-defaults.conf").write_text(spark_conf.as_properties_file(properties))
+    (settings.tmp_dir / "home").mkdir(parents=True, exist_ok=True)
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "HOME": str(settings.tmp_dir / "home"),
         "TMPDIR": str(settings.tmp_dir),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        "JAVA_HOME": str(java.find_java_home(os.environ)),
-        "SPARK_HOME": str(spark_home.spark_home()),
-        "SPARK_CONF_DIR": str(conf_dir),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_LAUNCHER_OPTS": "-XX:-UsePerfData -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        "PYSPARK_PYTHON": sys.executable,
         "PYTHONPYCACHEPREFIX": str(settings.cache_dir / "pycache"),
         "AWS_ENDPOINT_URL": settings.endpoint_url,
         "AWS_REGION": settings.region,
@@ -207,6 +199,8 @@ def prepare(order: StepOrder, settings: Settings, folder: Path) -> dict[str, str
         "EMR_CLUSTER_ID": order.cluster_id,
         "EMR_STEP_ID": order.step_id,
     }
+    if settings.steps == "stand-in":
+        return environment
     if order.args[0] == "spark-submit":
         absent = jars.absent(settings.jars_dir)
         if absent:
@@ -214,7 +208,22 @@ def prepare(order: StepOrder, settings: Settings, folder: Path) -> dict[str, str
                 f"Jars are missing in {settings.jars_dir}: {', '.join(jar.file_name for jar in absent)}. "
                 "Run `python -m tidegate_local.jars` (`make setup` does)."
             )
-    return environment
+    return environment | _spark_environment(order, settings, folder / "conf")
+
+
+def _spark_environment(order: StepOrder, settings: Settings, conf_dir: Path) -> dict[str, str]:
+    for needed in (conf_dir, settings.logs_dir / "spark-events"):
+        needed.mkdir(parents=True, exist_ok=True)
+    properties = spark_conf.spark_defaults(order.configurations, settings, class_archive=class_archive.find(settings))
+    (conf_dir / "spark-defaults.conf").write_text(spark_conf.as_properties_file(properties))
+    return {
+        "JAVA_HOME": str(java.find_java_home(os.environ)),
+        "SPARK_HOME": str(spark_home.spark_home()),
+        "SPARK_CONF_DIR": str(conf_dir),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LAUNCHER_OPTS": "-XX:-UsePerfData -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "PYSPARK_PYTHON": sys.executable,
+    }
 
 
 def upload_logs(logs: Path, order: StepOrder, settings: Settings) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from tidegate_spark.changes import Changes
 from tidegate_spark.errors import NotSupported
 from tidegate_spark.strategies.append import plan_append
-from tidegate_spark.strategies.plan import MergePlan
+from tidegate_spark.strategies.plan import MergePlan, plan_void
 from tidegate_spark.strategies.upsert import plan_upsert
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
+
+__all__ = ["MergePlan", "plan_merge", "plan_void"]
 
 _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "upsert": plan_upsert,

@@ -36,6 +36,15 @@ def nothing_to_do(target: Target, changes: Changes, why: str) -> MergePlan:
     return MergePlan("nothing", f"Commit the batch's number and no rows: {why}.", run=lambda: append(target, nothing))
 
 
+def plan_void(target: Target) -> MergePlan:
+    """One commit without rows, for a batch whose files can't be merged as they are: the next finds its predecessor.
+
+    A table that isn't there yet was made empty when it was opened, so a first batch can be voided, too.
+    """
+    nothing = target.frame().where("false")
+    return MergePlan("nothing", "Commit the batch's number and none of its files.", run=lambda: append(target, nothing))
+
+
 def append(target: Target, rows: DataFrame) -> None:
     """Write rows as they are."""
     rows.write.format("delta").mode("append").save(target.uri)
