@@ -68,7 +68,7 @@ def test_table_and_batch_items_are_as_the_command_reads_them(dynamodb: Any) -> N
         "kind": "table",
         "table": "flights",
         "fence": 1,
-        "lease": {"run_id": "r", "fence": 1},
+        "lease": {"run_id": "r", "fence": 1, "attempt": 0},
         "next_batch": 2,
         "unsettled_batch": 1,
     }
@@ -121,7 +121,7 @@ def test_throttling_has_one_name(dynamodb: Any, monkeypatch: pytest.MonkeyPatch,
     for use in (
         lambda: ledger.run("r"),
         lambda: ledger.record_arrival(arrival(), NOW),
-        lambda: ledger.free_lease("flights", "r"),
+        lambda: ledger.free_lease("flights", "r", 0),
         lambda: list(ledger.pending()),
         lambda: ledger.tables(["flights"]),
     ):

@@ -231,7 +231,9 @@ class TestFences:
         assert ledger.fence_run(RUN, "its execution died", NOW) is True
         (fenced,) = ledger.running_runs()
         assert (fenced.state, fenced.attempt, fenced.error) == ("fenced", RUN.attempt + 1, "its execution died")
-        ledger.end_run("r", "failed", {}, "died", NOW)
+        ledger.end_run(RUN, "failed", {}, "late", NOW)
+        assert len(list(ledger.running_runs())) == 1
+        ledger.end_run(fenced, "failed", {}, "died", NOW)
         assert list(ledger.running_runs()) == []
 
     def test_one_that_has_moved_on_is_not_fenced(self, ledger: Ledger) -> None:
@@ -257,16 +259,33 @@ class TestFences:
         assert (after.attempt, after.rounds, after.launches) == (1, 1, 0)
         assert ledger.run("r") == after
 
+    def test_a_run_that_was_planned_again_is_not_ended_by_who_wakes_late(self, ledger: Ledger) -> None:
+        # GIVEN a function of an aborted execution that read the run, and then a redrive that planned it again
+        ledger.begin_run(RUN, None)
+        again = replace(RUN, pass_=1, attempt=1)
+        ledger.begin_run(again, RUN)
+        ledger.end_run(RUN, "failed", {}, "late", NOW)
+        run = ledger.run("r")
+        assert run is not None
+        assert (run.state, run.attempt) == ("running", 1)
+
     def test_a_run_that_succeeded_never_fails_afterwards(self, ledger: Ledger) -> None:
         ledger.begin_run(RUN, None)
-        ledger.end_run("r", "succeeded", {"message": "m"}, None, NOW)
-        ledger.end_run("r", "failed", {}, "late", NOW)
+        ledger.end_run(RUN, "succeeded", {"message": "m"}, None, NOW)
+        ledger.end_run(RUN, "failed", {}, "late", NOW)
         run = ledger.run("r")
         assert run is not None
         assert (run.state, run.error) == ("succeeded", None)
 
 
 class TestLeases:
+    def test_are_not_given_up_by_an_earlier_attempt_that_wakes_late(self, ledger: Ledger) -> None:
+        ledger.take_lease("flights", "r", None, 2)
+        ledger.free_lease("flights", "r", 1)
+        assert ledger.table("flights").lease is not None
+        ledger.free_lease("flights", "r", 3)
+        assert ledger.table("flights").lease is None
+
     def test_a_new_table_is_free_and_its_fence_grows(self, ledger: Ledger) -> None:
         assert ledger.table("flights").lease is None
         fences = [ledger.take_lease("flights", run, taken_from).fence for run, taken_from in (("a", None), ("b", "a"))]
@@ -283,10 +302,10 @@ class TestLeases:
 
     def test_are_freed_by_their_owner_alone_and_the_fence_stays(self, ledger: Ledger) -> None:
         ledger.take_lease("flights", "a", None)
-        ledger.free_lease("flights", "b")
+        ledger.free_lease("flights", "b", 0)
         assert ledger.table("flights").lease is not None
-        ledger.free_lease("flights", "a")
-        ledger.free_lease("flights", "a")
+        ledger.free_lease("flights", "a", 0)
+        ledger.free_lease("flights", "a", 0)
         assert ledger.table("flights").lease is None
         assert ledger.take_lease("flights", "b", None).fence == 2
 
@@ -403,7 +422,7 @@ class TestRuns:
         run = ledger.run("r")
         assert run == replace(RUN, batches=(("flights", 1),), cluster_name="tidegate-r-0-1")
         summary = {"message": "done", "merged": [{"table": "flights", "delta_version": 8, "seconds": 1.5}]}
-        ledger.end_run("r", "succeeded", summary, None, NOW + timedelta(minutes=5))
+        ledger.end_run(RUN, "succeeded", summary, None, NOW + timedelta(minutes=5))
         ended = ledger.run("r")
         assert ended is not None
         assert (ended.state, ended.ended_at, ended.error) == ("succeeded", NOW + timedelta(minutes=5), None)
@@ -414,7 +433,7 @@ class TestRuns:
     def test_begun_again_keep_their_batches_and_their_first_start(self, ledger: Ledger) -> None:
         ledger.begin_run(RUN, None)
         ledger.plan_batches(replace(RUN, batches=(("flights", 1),)))
-        ledger.end_run("r", "failed", {}, "broke", NOW)
+        ledger.end_run(RUN, "failed", {}, "broke", NOW)
         again = replace(RUN, pass_=1, attempt=1, started_at=NOW + timedelta(hours=1))
         ledger.begin_run(again, ledger.run("r"))
         run = ledger.run("r")

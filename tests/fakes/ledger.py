@@ -80,19 +80,21 @@ class FakeLedger:
     def block_table(self, table: str, reason: str) -> None:
         self._change(table, blocked_reason=reason)
 
-    def take_lease(self, table: str, run_id: str, from_run: str | None) -> Lease:
+    def take_lease(self, table: str, run_id: str, from_run: str | None, attempt: int = 0) -> Lease:
         with self._lock:
             lease = self.table(table).lease
             if lease is not None and lease.run_id not in (run_id, from_run):
                 raise LeaseHeld(f"another run took table {table} at this moment")
             self.fences[table] = self.fences.get(table, 0) + 1
-            taken = Lease(run_id, self.fences[table])
+            taken = Lease(run_id, self.fences[table], attempt)
             self._change(table, lease=taken)
             return taken
 
-    def free_lease(self, table: str, run_id: str) -> None:
-        if self._holds(table, run_id):
-            self._change(table, lease=None)
+    def free_lease(self, table: str, run_id: str, attempt: int) -> None:
+        with self._lock:
+            lease = self.table(table).lease
+            if lease is not None and lease.run_id == run_id and lease.attempt <= attempt:
+                self._change(table, lease=None)
 
     def open_claim(self, table: str, run_id: str, claim: OpenClaim) -> None:
         with self._lock:
@@ -252,13 +254,12 @@ class FakeLedger:
     def admit_pass(self, execution_arn: str, pass_: int, now: datetime) -> None:
         self.admitted[execution_arn] = pass_
 
-    def end_run(
-        self, run_id: str, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime
-    ) -> None:
+    def end_run(self, run: Run, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime) -> None:
         with self._lock:
-            known = self.runs[run_id]
-            if known.state != "succeeded":
-                self.runs[run_id] = replace(known, state=state, summary=dict(summary), error=error, ended_at=now)
+            known = self.runs[run.run_id]
+            is_as_seen = _identity(replace(run, state=known.state)) == _identity(known)
+            if is_as_seen and known.state in {"running", "fenced"}:
+                self.runs[run.run_id] = replace(known, state=state, summary=dict(summary), error=error, ended_at=now)
 
     def pause(self, table: str | None, reason: str, now: datetime) -> None:
         if table is None:

@@ -168,6 +168,34 @@ class TestPasses:
         assert plane.whole_run({}, by)["outcome"] == "succeeded"
 
 
+class TestWakingLate:
+    def test_a_fail_run_of_a_pass_that_is_over_changes_nothing(self) -> None:
+        # GIVEN Fail run of a stopped execution, which goes on in its Lambda while the execution is redriven
+        plane, _ = planned()
+        plane.plan({}, execution("r", 1))
+        # THEN it neither frees the new attempt's leases nor closes its run
+        fail(plane)
+        assert plane.ledger.table("flights").lease is not None
+        assert plane.ledger.runs["r"].state == "running"
+
+    def test_a_function_that_read_the_run_before_it_was_planned_again_frees_nothing(self) -> None:
+        # GIVEN a settling that sleeps between its first look and its end
+        plane, plan = planned()
+        plane.merge(plan)
+        end_run = plane.ledger.end_run
+
+        def asleep(*args: Any) -> None:
+            plane.settle("fail_run", {}, execution("r", 1))
+            plane.plan({}, execution("r", 1))
+            end_run(*args)
+
+        plane.land("clicks/a.csv")
+        plane.ledger.end_run = asleep
+        plane.settle("settle_run", {}, BY)
+        assert plane.ledger.runs["r"].state == "running"
+        assert plane.ledger.table("clicks").lease is not None
+
+
 class TestFailing:
     def test_the_cause_says_what_happened_and_what_to_do(self) -> None:
         plane, plan = planned()

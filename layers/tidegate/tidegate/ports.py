@@ -14,10 +14,14 @@ from tidegate.runs import Run, RunState
 
 @dataclass(frozen=True)
 class Lease:
-    """A run's sole right to write a table. Each time it is taken the fence grows by one."""
+    """A run's sole right to write a table. Each time it is taken the fence grows by one.
+
+    `attempt` is the run's attempt that took it: only that one or a later one gives it up.
+    """
 
     run_id: str
     fence: int
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,11 +127,11 @@ class Ledger(Protocol):
     def tables(self, names: Sequence[str]) -> dict[str, Table]:
         """Several tables at once."""
 
-    def take_lease(self, table: str, run_id: str, from_run: str | None) -> Lease:
+    def take_lease(self, table: str, run_id: str, from_run: str | None, attempt: int = 0) -> Lease:
         """Take the lease if it is free, this run's already, or `from_run`'s. Raises LeaseHeld."""
 
-    def free_lease(self, table: str, run_id: str) -> None:
-        """Give the lease up, if it is this run's."""
+    def free_lease(self, table: str, run_id: str, attempt: int) -> None:
+        """Give the lease up, if it is this run's and of no later attempt."""
 
     def open_claim(self, table: str, run_id: str, claim: OpenClaim) -> None:
         """Begin to claim the next batch. Raises ClaimMoved if another is open or the number is taken."""
@@ -205,10 +209,8 @@ class Ledger(Protocol):
     def admit_pass(self, execution_arn: str, pass_: int, now: datetime) -> None:
         """Record that a redriven execution may plan again."""
 
-    def end_run(
-        self, run_id: str, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime
-    ) -> None:
-        """Close a run. One that has succeeded stays so."""
+    def end_run(self, run: Run, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime) -> None:
+        """Close a run that is still as given. One that has succeeded, or was planned again, stays as it is."""
 
 
 class Objects(Protocol):

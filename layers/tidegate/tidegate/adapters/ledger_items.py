@@ -131,7 +131,7 @@ def read_table(name: str, item: Item) -> Table:
         void_reason=item.get("void_reason"),
         open_claim=OpenClaim(int(claim["batch"]), claim["candidates_uri"]) if claim else None,
         reopened=frozenset(item.get("reopened", ())),
-        lease=Lease(lease["run_id"], int(lease["fence"])) if lease else None,
+        lease=Lease(lease["run_id"], int(lease["fence"]), int(lease.get("attempt", 0))) if lease else None,
         attempts=int(item.get("attempts", 0)),
         failures=int(item.get("failures", 0)),
         retry_after=moment(item["retry_after"]) if item.get("retry_after") else None,

@@ -138,11 +138,9 @@ class RunsInLedger(LedgerCalls):
         with throttling_named("dynamodb:PutItem"):
             self._client.put_item(TableName=self._name, Item=item)
 
-    def end_run(
-        self, run_id: str, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime
-    ) -> None:
+    def end_run(self, run: Run, state: RunState, summary: Mapping[str, Any], error: str | None, now: datetime) -> None:
         self._update(
-            run_key(run_id),
+            run_key(run.run_id),
             "SET #state = :state, summary = :summary, #error = :error, ended_at = :now, expires_at = :expires"
             " REMOVE pending_pk, pending_sk",
             {
@@ -151,10 +149,12 @@ class RunsInLedger(LedgerCalls):
                 ":error": error,
                 ":now": iso(now),
                 ":expires": epoch(now + RECORDS_KEPT),
-                ":succeeded": "succeeded",
+                ":fenced": "fenced",
+                **_as_seen(run),
             },
-            condition="#state <> :succeeded",
-            names=("state", "error"),
+            condition="execution_arn = :seen_arn AND #pass = :seen_pass AND attempt = :seen_attempt"
+            " AND #state IN (:seen_state, :fenced)",
+            names=("state", "error", "pass"),
         )
 
 

@@ -25,13 +25,13 @@ class TablesInLedger(LedgerCalls):
         found = {item["pk"].removeprefix("table#"): item for item in items}
         return {name: read_table(name, found.get(name, {})) for name in names}
 
-    def take_lease(self, table: str, run_id: str, from_run: str | None) -> Lease:
+    def take_lease(self, table: str, run_id: str, from_run: str | None, attempt: int = 0) -> Lease:
         fence = (self._get(table_key(table)) or {}).get("fence", 0)
         taken = self._update(
             table_key(table),
             "SET lease = :lease, fence = :next, #kind = :kind, #table = :table",
             {
-                ":lease": {"run_id": run_id, "fence": int(fence) + 1},
+                ":lease": {"run_id": run_id, "fence": int(fence) + 1, "attempt": attempt},
                 ":next": int(fence) + 1,
                 ":seen": fence,
                 ":run": run_id,
@@ -45,10 +45,16 @@ class TablesInLedger(LedgerCalls):
         )
         if not taken:
             raise LeaseHeld(f"another run took table {table} at this moment; it is tried again with the next run")
-        return Lease(run_id, int(fence) + 1)
+        return Lease(run_id, int(fence) + 1, attempt)
 
-    def free_lease(self, table: str, run_id: str) -> None:
-        self._update(table_key(table), "REMOVE lease", {":run": run_id}, condition="lease.run_id = :run")
+    def free_lease(self, table: str, run_id: str, attempt: int) -> None:
+        self._update(
+            table_key(table),
+            "REMOVE lease",
+            {":run": run_id, ":attempt": attempt},
+            # A function of a dead execution that wakes late must not free what its run has taken again.
+            condition="lease.run_id = :run AND (attribute_not_exists(lease.attempt) OR lease.attempt <= :attempt)",
+        )
 
     def pause(self, table: str | None, reason: str, now: datetime) -> None:
         self._update(

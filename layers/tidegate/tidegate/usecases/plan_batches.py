@@ -81,14 +81,14 @@ def plan_batches(run: Run, tables: Iterable[str], *, ports: PlanPorts, contracts
         if reason is not None:
             plan.hold(table.name, f"paused: {reason}. `tidegate resume` ends it")
             continue
-        lease = _lease(table, run.run_id, plan, ports)
+        lease = _lease(table, run, plan, ports)
         if lease is None:
             continue
         planned = _plan_table(table.name, lease, run, plan, ports=ports, contracts=contracts, now=now)
         if planned is not None:
             plan.work.append(planned)
         elif table.name not in before:
-            ports.ledger.free_lease(table.name, run.run_id)
+            ports.ledger.free_lease(table.name, run.run_id, run.attempt)
     return plan
 
 
@@ -126,17 +126,17 @@ def is_dead(run_id: str, ports: PlanPorts) -> bool:
     return not ports.clusters.alive(ports.stack, run_id)
 
 
-def _lease(table: Table, run_id: str, plan: Plan, ports: PlanPorts) -> Lease | None:
+def _lease(table: Table, run: Run, plan: Plan, ports: PlanPorts) -> Lease | None:
     """The lease on a table, or None after noting who holds it.
 
     It is taken over only from an owner that is proven dead.
     """
     owner = table.lease.run_id if table.lease is not None else None
-    if owner is not None and owner != run_id and not is_dead(owner, ports):
+    if owner is not None and owner != run.run_id and not is_dead(owner, ports):
         plan.hold(table.name, f"run {owner} is at it", owner)
         return None
     try:
-        return ports.ledger.take_lease(table.name, run_id, owner)
+        return ports.ledger.take_lease(table.name, run.run_id, owner, run.attempt)
     except LeaseHeld as taken:
         plan.hold(table.name, str(taken))
         return None

@@ -60,7 +60,7 @@ def plan_run(
         reason = "no arrival is as the replay asks for" if request.replay is not None else "nothing is pending"
         if plan.held:
             reason = f"nothing can be merged now: {words_of(plan.held)}"
-        ports.ledger.end_run(run.run_id, "nothing_to_do", {"message": reason}, None, now)
+        ports.ledger.end_run(run, "nothing_to_do", {"message": reason}, None, now)
         return _nothing(request, run.attempt, reason, held=plan.held)
     # Batches of earlier attempts stay the run's, so that its summary names all that it merged.
     run = replace(run, batches=tuple(dict.fromkeys((*run.batches, *plan.batches))))

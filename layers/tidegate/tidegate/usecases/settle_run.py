@@ -96,7 +96,7 @@ def settle_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> 
     free_leases(run, ports.ledger)
     summary = _summary_of(run, settled)
     if summary["outcome"] == "succeeded":
-        ports.ledger.end_run(run.run_id, "succeeded", summary, None, now)
+        ports.ledger.end_run(run, "succeeded", summary, None, now)
     return summary
 
 
@@ -113,7 +113,7 @@ def settle_dead_run(run: Run, *, ports: SettlePorts, now: datetime) -> dict[str,
         words = words_for_failed_run(
             run.run_id, settled.unsettled, {"Error": "ExecutionDied", "Cause": run.error or ""}
         )
-    ports.ledger.end_run(run.run_id, summary["outcome"], summary, words, now)
+    ports.ledger.end_run(run, summary["outcome"], summary, words, now)
     return summary
 
 
@@ -130,7 +130,8 @@ def fail_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> di
     if run is None:  # it failed before it was planned; it is recorded so that `status` shows it
         run = Run(request.run_id, "failed", execution.redrive_count, execution.arn, "", now)
         ports.ledger.begin_run(run, None)
-    if run.execution_arn != execution.arn or run.state == "fenced":
+    is_over = run.execution_arn != execution.arn or run.pass_ > execution.redrive_count or run.state == "fenced"
+    if is_over:  # somebody else is at the run, or has given it up: what this execution still says changes nothing
         raise RunFailed(words_for_failed_run(run.run_id, [], request.error))
     if run.state == "succeeded":
         raise RunFailed(
@@ -142,7 +143,7 @@ def fail_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> di
     if not left:
         free_leases(run, ports.ledger)
     words = words_for_failed_run(run.run_id, settled.unsettled, request.error, left)
-    ports.ledger.end_run(run.run_id, "failed", _summary_of(run, settled) | {"message": words}, words, now)
+    ports.ledger.end_run(run, "failed", _summary_of(run, settled) | {"message": words}, words, now)
     raise RunFailed(words)
 
 
