@@ -19,7 +19,17 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as sf
 
-from tidegate_spark.errors import BrokenFile, ReadFailed, SourceChanged, is_broken_content, is_gone, summary
+from tidegate_spark.errors import (
+    BrokenFile,
+    DataRefused,
+    ReadFailed,
+    SourceChanged,
+    cause_of,
+    is_broken_content,
+    is_gone,
+    is_infrastructure,
+    summary,
+)
 from tidegate_spark.logs import Log
 from tidegate_spark.sources import rows
 from tidegate_spark.storage import Storage
@@ -145,7 +155,8 @@ class Reader:
         suspects = [file for _, members in groups for file in members if normal(file.uri) in named]
         self.log.warning("Some file can't be read", named=sorted(named), error=summary(failed))
         _raise_unless_content(failed, suspects)
-        if len(suspects) == 1 and may_trust_name:
+        # With a node or a connection in it, too, the text may name a file that is fine.
+        if len(suspects) == 1 and may_trust_name and not is_infrastructure(text):
             return [(suspects[0], _reason(text))]
         found = list(self._search(groups))
         if not found:
@@ -195,7 +206,13 @@ def _raise_unless_content(failed: Exception, suspects: Sequence[SourceFile]) -> 
             f"A landed file was overwritten or deleted while it was read: {summary(failed)}. {READ_AGAIN}"
         ) from failed
     where = suspect.source if suspect is not None else "The batch's files"
-    raise ReadFailed(f"{where} could not be read: {summary(failed)}", file=suspect.key if suspect else None) from failed
+    words, file = f"{where} could not be read: {summary(failed)}", suspect.key if suspect else None
+    cause = cause_of(failed)
+    if cause == "data":
+        raise DataRefused(words, file=file) from failed
+    if cause == "infrastructure":
+        raise ReadFailed(words, file=file) from failed
+    raise failed
 
 
 def _reason(text: str) -> str:

@@ -34,7 +34,9 @@ def plan_append(target: Target, changes: Changes, contract: Contract) -> MergePl
     fresh = [
         file
         for source, file in newest.items()
-        if file.sequencer > max(present.get(source, ""), emptied.get(source, ""))
+        # A version without rows is remembered before the commit that takes the older rows away: an attempt that
+        # died in between has left it remembered, and the rows there.
+        if file.sequencer > present.get(source, "") and file.sequencer >= emptied.get(source, "")
     ]
     replaced = sorted(file.source for file in fresh if file.source in present)
     without_rows = [file for file in fresh if not changes.row_counts[file.index]]
