@@ -51,7 +51,7 @@ INFRASTRUCTURE = [
     "java.net.SocketException: Connection reset",
 ]
 DATA = [
-    "org.apache.spark.SparkException: Task failed while writing rows. Caused by: java.lang.ArrayIndexOutOfBoundsException",
+    "org.apache.spark.SparkException: Task failed while writing rows: java.lang.ArrayIndexOutOfBoundsException",
     STAGE + "java.lang.NegativeArraySizeException: -1",
     "org.apache.parquet.io.InvalidRecordException: nobody has seen this before",
     "java.io.FileNotFoundException: /lake/sales/name=xxxx (File name too long)",
