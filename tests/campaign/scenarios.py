@@ -8,10 +8,12 @@ executions. `what_is_wrong` then compares the tables and the ledger with what wa
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import boto3
 from campaign.fault_points import Watch
 from campaign.one_process_cloud import (
     CONTROL,
@@ -24,11 +26,11 @@ from campaign.one_process_cloud import (
     OneProcessCloud,
     living,
 )
-from campaign.stand_in_step import commits_of, run_step
 from fakes.contracts import document
+from tidegate_local import stand_in
 
 TABLES = ("airlines", "clicks", "flights")
-GOOD, POISON, BROKEN = b"id\n1\n", b"id\nPOISON\n", b"id\nBROKEN\n"
+GOOD, POISON, BROKEN = b"id\n1\n", stand_in.POISON, stand_in.REJECT
 MOST_TICKS = 14
 """More than any scenario takes: three attempts at a batch and its halves are seven runs."""
 
@@ -56,7 +58,7 @@ class World:
         if self.during_steps:
             with living(None):
                 self.during_steps.pop(0)()
-        return run_step(arguments)
+        return stand_in.run(arguments[arguments.index("--work") + 1], boto3.client("s3"))
 
     def start(self, run_input: Json, name: str) -> str:
         """New execution, pressed by a person; its ARN."""
@@ -104,23 +106,18 @@ def what_is_wrong(world: World) -> list[str]:
     cloud = world.cloud
     wrong = what_is_left(cloud)
     wrong += [f"dead letter {message.id}" for message in cloud.dead_letters]
-    commits = {table: commits_of(cloud.s3, LAKE, table) for table in TABLES}
+    commits = {table: stand_in.commits(cloud.s3, f"s3://{LAKE}/{table}") for table in TABLES}
     for table, log in commits.items():
-        numbers = [commit["batch"] for commit in log]
-        if numbers != sorted(set(numbers)):
-            wrong.append(f"{table} has commits {numbers}")
-        if [commit["predecessor"] for commit in log] != [None, *numbers][: len(numbers)]:
-            wrong.append(f"{table} has no chain of predecessors: {log}")
-    merged: dict[tuple[str, str], int] = {}
-    for log in commits.values():
-        for commit in log:
-            for key, sequencer, body in commit["files"]:
-                merged[key, sequencer.lstrip("0")] = merged.get((key, sequencer.lstrip("0")), 0) + 1
-                landed = next(
-                    each for each in cloud.landed if (each.key, each.sequencer) == (key, sequencer.lstrip("0"))
-                )
-                if landed.body.decode() != body:
-                    wrong.append(f"{key} {sequencer} was merged with other bytes than it landed with")
+        # Each has its predecessor's number plus one: the stand-in, as the job, refuses any other.
+        if [commit["batch"] for commit in log] != list(range(1, len(log) + 1)):
+            wrong.append(f"{table} has commits of batches {[commit['batch'] for commit in log]}")
+    listed = [file for log in commits.values() for commit in log for file in commit["files"]]
+    merged = Counter((file["key"], file["sequencer"].lstrip("0")) for file in listed)
+    versions = {(file["key"], file["sequencer"].lstrip("0")): file["version_id"] for file in listed}
+    for landed in cloud.landed:
+        if versions.get((landed.key, landed.sequencer), landed.version_id) != landed.version_id:
+            wrong.append(f"{landed.key} {landed.sequencer} was merged from another version than it landed as")
+    wrong += _wrong_copies(cloud)
     for version, become in world.expected.items():
         times = merged.pop(version, 0)
         if become == "merged" and (times != 1 if version[0] not in world.replayed else times < 1):
@@ -129,6 +126,34 @@ def what_is_wrong(world: World) -> list[str]:
             wrong.append(f"{version} is merged, but must be {become}")
     wrong += [f"{version} was never landed, and is merged" for version in merged]
     return wrong + _what_the_ledger_says(world)
+
+
+def _wrong_copies(cloud: OneProcessCloud) -> list[str]:
+    """Staged copies that are not the version that they stand for."""
+    bodies = {landed.version_id: landed.body for landed in cloud.landed}
+    wrong = []
+    for work in _documents(cloud, "runs/"):
+        for batch in work["batches"]:
+            files = {str(each["index"]): each for each in _read(cloud, batch["manifest_uri"])["files"]}
+            for index, uri in batch["locations"].items():
+                if _bytes(cloud, uri) != bodies[files[index]["version_id"]]:
+                    wrong.append(f"{uri} is not version {files[index]['version_id']} of {files[index]['key']}")
+    return wrong
+
+
+def _documents(cloud: OneProcessCloud, prefix: str) -> list[Json]:
+    listed = cloud.s3.list_objects_v2(Bucket=CONTROL, Prefix=prefix).get("Contents", [])
+    return [_read(cloud, f"s3://{CONTROL}/{each['Key']}") for each in listed]
+
+
+def _read(cloud: OneProcessCloud, uri: str) -> Json:
+    document: Json = json.loads(_bytes(cloud, uri))
+    return document
+
+
+def _bytes(cloud: OneProcessCloud, uri: str) -> bytes:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bytes(cloud.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def _what_the_ledger_says(world: World) -> list[str]:
