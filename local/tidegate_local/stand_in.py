@@ -263,8 +263,7 @@ class Store:
         try:
             self._s3.put_object(**_place(uri), Body=content, IfNoneMatch="*")
         except ClientError as refused:
-            # The second is S3's answer to two creations at once, of which one has succeeded or both may try again.
-            if refused.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict"}:
+            if refused.response["Error"]["Code"] == "PreconditionFailed":
                 return False
             raise OSError(f"{uri}: {refused}") from refused
         return True
