@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-CLUSTER_ARCHITECTURE = "aarch64"  # Graviton: the launch options of tidegate.sizing have no other
+CLUSTER_ARCHITECTURES = ("aarch64", "x86_64")  # as `uname -m` says it; those of tidegate.launches
 CACHE = ROOT / ".tidegate" / "build"
 LEFT_OUT = (
     "__pycache__",
@@ -55,7 +55,8 @@ def build_artifacts(python_dir: Path) -> None:
     shutil.copyfile(ROOT / "spark" / "main.py", package / "main.py")
     shutil.copyfile(ROOT / "spark" / "install_python_deps.sh", package / "install_python_deps.sh")
     compile_contracts(package / "contracts.json")
-    shutil.copyfile(cluster_packages(), package / f"python-deps-{CLUSTER_ARCHITECTURE}.zip")
+    for architecture in CLUSTER_ARCHITECTURES:
+        shutil.copyfile(cluster_packages(architecture), package / f"python-deps-{architecture}.zip")
     for path in sorted((ROOT / "tables").rglob("*")):  # the user's SQL and scripts, beside the contracts that name them
         if path.is_file() and path.suffix in {".sql", ".py"}:
             target = package / "user" / path.relative_to(ROOT / "tables")
@@ -71,16 +72,16 @@ LAYERS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def cluster_packages() -> Path:
+def cluster_packages(architecture: str) -> Path:
     """A zip of the packages in locks/cluster.txt, kept between builds because NumPy is large."""
     lock = (ROOT / "locks" / "cluster.txt").read_bytes()
     this_file = Path(__file__).read_bytes()
-    made = CACHE / f"python-deps-{CLUSTER_ARCHITECTURE}-{hashlib.sha256(lock + this_file).hexdigest()[:16]}.zip"
+    made = CACHE / f"python-deps-{architecture}-{hashlib.sha256(lock + this_file).hexdigest()[:16]}.zip"
     if not made.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             packages = Path(folder) / "packages"
-            install("cluster", packages, python_version="3.11")
+            install("cluster", packages, python_version="3.11", architecture=architecture)
             write_zip(Path(folder) / made.name, packages, packages)
             (Path(folder) / made.name).replace(made)
     return made
@@ -91,13 +92,13 @@ def compile_contracts(target: Path) -> None:
     run([BIN / "tidegate", "tables", "compile", "--tables", ROOT / "tables", "--out", target])
 
 
-def install(lock: str, target: Path, *, python_version: str) -> None:
-    """Install a lock file's wheels for Linux on arm64 into `target`; what they depend on is in the lock."""
+def install(lock: str, target: Path, *, python_version: str, architecture: str = "aarch64") -> None:
+    """Install a lock file's wheels for Linux on that architecture into `target`; what they depend on is in the lock."""
     with tempfile.TemporaryDirectory() as folder:
         run([
             *(BIN / "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
             *("--requirements", ROOT / "locks" / f"{lock}.txt"),
-            *("--python-version", python_version, "--python-platform", "aarch64-manylinux2014"),
+            *("--python-version", python_version, "--python-platform", f"{architecture}-manylinux2014"),
             *("--only-binary", ":all:", "--link-mode", "copy", "--target", folder),
         ])  # fmt: skip
         copy_tree(Path(folder), target)

@@ -1,9 +1,10 @@
 #!/bin/bash
 # Bootstrap action of the clusters, run on every node: unpacks the Python packages that EMR's python3.11 lacks.
-# Argument: the s3:// URI of their zip file. The path is the PYTHONPATH that statemachine/run.asl.yaml sets.
+# Argument: how the s3:// URIs of their zip files begin; there is one for each CPU architecture. The path is the PYTHONPATH that statemachine/run.asl.yaml sets.
 set -euo pipefail
 
-readonly packages_uri="$1"
+packages_uri="$1$(uname -m).zip"
+readonly packages_uri
 readonly target=/opt/tidegate/python
 archive="$(mktemp --suffix=.zip)"
 readonly archive

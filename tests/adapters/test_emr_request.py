@@ -5,6 +5,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
+from tidegate.launches import LAUNCH_OPTIONS
 from tidegate.sizing import size_cluster
 
 GIB = 1024**3
@@ -38,8 +39,9 @@ def request(plan: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 4 * GIB, 4 * GIB + 1, 40 * GIB, 10**15])
 @pytest.mark.parametrize("steps", [1, 4, 300])
-def test_every_size_is_a_request_that_emr_takes(request_shape: Any, size_bytes: int, steps: int) -> None:
-    plan = size_cluster("tidegate", "r", 0, size_bytes, steps).as_payload()
+@pytest.mark.parametrize("launch", range(len(LAUNCH_OPTIONS)))
+def test_every_size_is_a_request_that_emr_takes(request_shape: Any, size_bytes: int, steps: int, launch: int) -> None:
+    plan = size_cluster("tidegate", "r", 0, size_bytes, steps, launch=launch).as_payload()
     report = ParamValidator().validate(request(plan), request_shape)
     assert not report.has_errors(), report.generate_report()
     # AND what the model does not say: EMR User Guide, "Instance fleet options" and "Managed scaling parameters"

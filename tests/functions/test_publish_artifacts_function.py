@@ -78,7 +78,7 @@ def test_everything_is_published_under_one_hash_and_named_in_the_answer(ask: Cal
         "Prefix": prefix,
         "MainUri": f"{prefix}/main.py",
         "PyFilesUri": f"{prefix}/tidegate_spark.zip",
-        "PythonDepsUri": f"{prefix}/python-deps-aarch64.zip",
+        "PythonDepsPrefix": f"{prefix}/python-deps-",
         "InstallScriptUri": f"{prefix}/install_python_deps.sh",
         "ContractsUri": f"{prefix}/contracts.json",
     }

@@ -70,6 +70,6 @@ SUBSTITUTIONS = {
     "StepTimeoutSeconds": "14400",
     "MainUri": "s3://tidegate-control/artifacts/abc/main.py",
     "PyFilesUri": "s3://tidegate-control/artifacts/abc/tidegate_spark.zip",
-    "PythonDepsUri": "s3://tidegate-control/artifacts/abc/python-deps-aarch64.zip",
+    "PythonDepsPrefix": "s3://tidegate-control/artifacts/abc/python-deps-",
     "InstallScriptUri": "s3://tidegate-control/artifacts/abc/install_python_deps.sh",
 }

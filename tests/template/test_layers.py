@@ -49,19 +49,22 @@ def test_the_artifacts_hold_all_that_a_cluster_needs(built: dict[str, Path]) -> 
     names = {path.name for path in package.iterdir()}
     assert names >= {
         "__init__.py", "main.py", "tidegate_spark.zip", "contracts.json", "install_python_deps.sh",
-        "python-deps-aarch64.zip",
+        "python-deps-aarch64.zip", "python-deps-x86_64.zip",
     }  # fmt: skip
     job = zipfile.ZipFile(package / "tidegate_spark.zip").namelist()
     assert "tidegate_spark/job.py" in job
     assert not [name for name in job if "__pycache__" in name]
 
 
-def test_the_clusters_packages_are_for_python_3_11_on_graviton(built: dict[str, Path]) -> None:
-    names = zipfile.ZipFile(built["artifacts"] / "tidegate_artifacts" / "python-deps-aarch64.zip").namelist()
+@pytest.mark.parametrize("architecture", ["aarch64", "x86_64"])
+def test_the_clusters_packages_are_for_python_3_11_on_each_launch_option(
+    built: dict[str, Path], architecture: str
+) -> None:
+    names = zipfile.ZipFile(built["artifacts"] / "tidegate_artifacts" / f"python-deps-{architecture}.zip").namelist()
     assert "delta/tables.py" in names
     compiled = [name for name in names if name.startswith("numpy/") and name.endswith(".so")]
     assert compiled
-    assert all("cpython-311-aarch64-linux-gnu" in name for name in compiled)
+    assert all(f"cpython-311-{architecture}-linux-gnu" in name for name in compiled)
     assert not [name for name in names if name.startswith("pyspark/")], "Spark is on the image"
 
 

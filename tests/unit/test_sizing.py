@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tidegate.launches import LAUNCH_OPTIONS
 from tidegate.sizing import ClusterPlan, cluster_name, is_cluster_of, size_cluster
 
 GIB = 1024**3
 
 
-def plan(size_bytes: int = 0, steps: int = 1) -> ClusterPlan:
-    return size_cluster("tidegate", "r", 0, size_bytes, steps)
+def plan(size_bytes: int = 0, steps: int = 1, launch: int = 0) -> ClusterPlan:
+    return size_cluster("tidegate", "r", 0, size_bytes, steps, launch=launch)
 
 
 def fleets(size_bytes: int) -> dict[str, dict[str, Any]]:
@@ -34,12 +35,22 @@ def test_every_size_makes_a_cluster_that_emr_takes(size_bytes: int, steps: int) 
             assert {each["WeightedCapacity"] for each in fleet["InstanceTypeConfigs"]} == {1}
 
 
-@given(st.integers(0, 10**15))
-def test_a_cluster_has_one_architecture(size_bytes: int) -> None:
+@given(st.integers(0, 10**15), st.integers(0, len(LAUNCH_OPTIONS) - 1))
+def test_a_cluster_has_one_architecture(size_bytes: int, launch: int) -> None:
     # Design: "one CPU architecture a cluster"
-    types = [each["InstanceType"] for fleet in plan(size_bytes).fleets for each in fleet["InstanceTypeConfigs"]]
+    made = plan(size_bytes, launch=launch)
+    types = [each["InstanceType"] for fleet in made.fleets for each in fleet["InstanceTypeConfigs"]]
     assert len(types) >= 4
-    assert all(re.match(r"[a-z][678]g\.", name) for name in types)
+    is_graviton = "Graviton" in LAUNCH_OPTIONS[launch].name
+    assert all(bool(re.match(r"[a-z][678]gd?\.", name)) is is_graviton for name in types)
+
+
+def test_what_spot_could_not_give_is_on_demand() -> None:
+    made = plan(40 * GIB, launch=2)
+    task = {fleet["InstanceFleetType"]: fleet for fleet in made.fleets}["TASK"]
+    assert (task["TargetOnDemandCapacity"], task["TargetSpotCapacity"]) == (9, 0)
+    assert made.maximum_on_demand_units == made.maximum_units
+    assert made.name == "tidegate-r-0-3"
 
 
 @given(st.integers(0, 10**14), st.integers(0, 10**14))
@@ -62,7 +73,10 @@ def test_a_small_run_pays_for_no_task_nodes() -> None:
 
 
 def test_the_plan_says_why() -> None:
-    assert plan(40 * GIB, 2).as_payload()["reason"] == "42,949,672,960 bytes in 2 steps: one core and 9 task units"
+    assert (
+        plan(40 * GIB, 2).as_payload()["reason"]
+        == "42,949,672,960 bytes in 2 steps: one core and 9 task units (Graviton, Spot)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tidegate.launches import LAUNCH_OPTIONS
+
 BYTES_PER_TASK_UNIT = 4 * 1024**3
 """Compressed bytes of arrivals that one task unit (a machine of 4 vCPU and 16 GiB) is given."""
 
@@ -17,11 +19,7 @@ SPOT_TIMEOUT_MINUTES = 10
 """How long EMR waits for Spot capacity at launch before it takes On-Demand."""
 
 _PASS_AND_LAUNCH = re.compile(r"[0-9]+-[0-9]+")
-
-# One CPU architecture a cluster: its Python packages are compiled for it. Weights are units of 4 vCPU.
-GRAVITON_TYPES: Mapping[str, int] = {
-    "m7g.xlarge": 1, "m6g.xlarge": 1, "m7g.2xlarge": 2, "m6g.2xlarge": 2, "r7g.xlarge": 1, "r6g.xlarge": 1,
-}  # fmt: skip
+_CLUSTER_NAME = re.compile(r"(?P<run>.+)-(?P<attempt>[0-9]+)-(?P<launch>[0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -71,28 +69,40 @@ def is_cluster_of(name: str, stack: str, run_id: str) -> bool:
     return name.startswith(prefix) and _PASS_AND_LAUNCH.fullmatch(name.removeprefix(prefix)) is not None
 
 
-def size_cluster(stack: str, run_id: str, pass_: int, size_bytes: int, steps: int) -> ClusterPlan:
-    """Size the cluster for batches of `size_bytes` in `steps` steps.
+def parse_cluster_name(name: str, stack: str) -> tuple[str, int, int] | None:
+    """(run, attempt, launch) of a cluster that is named as this stack's are; None for any other."""
+    match = _CLUSTER_NAME.fullmatch(name.removeprefix(f"{stack}-")) if name.startswith(f"{stack}-") else None
+    return (match["run"], int(match["attempt"]), int(match["launch"])) if match else None
+
+
+def size_cluster(stack: str, run_id: str, pass_: int, size_bytes: int, steps: int, *, launch: int = 0) -> ClusterPlan:
+    """Size the cluster for batches of `size_bytes` in `steps` steps, of launch option `launch`.
 
     The primary is On-Demand because the drivers live there, and one core node On-Demand because the application
-    masters do; executors beyond it come as Spot task nodes, which may go without taking an attempt with them.
+    masters do; executors beyond it come as Spot task nodes, which may go without taking an attempt with them. Where
+    Spot is short, they are On-Demand too.
     """
+    option = LAUNCH_OPTIONS[launch]
+    types = option.types
     task_units = min(MAXIMUM_TASK_UNITS, math.ceil(size_bytes / BYTES_PER_TASK_UNIT) - 1)
     task_units = max(0, task_units)
     concurrency = max(1, min(4, steps))
     fleets = [
-        _fleet("primary", "MASTER", on_demand=1, types=_single_unit_types()),
-        _fleet("core", "CORE", on_demand=1, types=_single_unit_types()),
+        _fleet("primary", "MASTER", on_demand=1, types=_of_one_unit(types)),
+        _fleet("core", "CORE", on_demand=1, types=_of_one_unit(types)),
     ]
-    if task_units:
-        fleets.append(_fleet("task", "TASK", spot=task_units, types=GRAVITON_TYPES))
+    if task_units and option.uses_spot:
+        fleets.append(_fleet("task", "TASK", spot=task_units, types=types))
+    elif task_units:
+        fleets.append(_fleet("task", "TASK", on_demand=task_units, types=types))
+    maximum_units = 1 + max(1, task_units)
     return ClusterPlan(
-        name=cluster_name(stack, run_id, pass_),
+        name=cluster_name(stack, run_id, pass_, launch + 1),
         fleets=tuple(fleets),
         step_concurrency=concurrency,
         minimum_units=1,
-        maximum_units=1 + max(1, task_units),
-        maximum_on_demand_units=1,
+        maximum_units=maximum_units,
+        maximum_on_demand_units=1 if option.uses_spot else maximum_units,
         maximum_core_units=1,
         idle_timeout_s=IDLE_TIMEOUT_S,
         tags=(
@@ -101,12 +111,12 @@ def size_cluster(stack: str, run_id: str, pass_: int, size_bytes: int, steps: in
             # AmazonEMRServicePolicy_v2 acts on resources with this tag alone.
             {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"},
         ),
-        reason=f"{size_bytes:,} bytes in {steps} steps: one core and {task_units} task units",
+        reason=f"{size_bytes:,} bytes in {steps} steps: one core and {task_units} task units ({option.name})",
     )
 
 
-def _single_unit_types() -> Mapping[str, int]:
-    return {name: weight for name, weight in GRAVITON_TYPES.items() if weight == 1}
+def _of_one_unit(types: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: weight for name, weight in types.items() if weight == 1}
 
 
 def _fleet(name: str, kind: str, *, types: Mapping[str, int], on_demand: int = 0, spot: int = 0) -> dict[str, Any]:

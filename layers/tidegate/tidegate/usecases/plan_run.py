@@ -110,7 +110,7 @@ def _tables_of(request: RunRequest, known: Run | None, ledger: Ledger, contracts
 
 def _payload(run: Run, plan: Plan, ports: PlanPorts) -> dict[str, Any]:
     groups = write_work(run, plan, ports)
-    cluster = size_cluster(ports.stack, run.run_id, run.attempt, plan.size_bytes, len(groups))
+    cluster = size_cluster(ports.stack, run.run_id, run.attempt, plan.size_bytes, len(groups), launch=run.launch)
     ports.ledger.plan_batches(replace(run, cluster_name=cluster.name))
     what = f"{plan.files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables"
     return {

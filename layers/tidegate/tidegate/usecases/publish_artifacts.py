@@ -19,13 +19,12 @@ def publish_artifacts(files: Mapping[str, bytes], *, objects: Objects, control_b
     uris = {name: f"{prefix}/{name}" for name in files}
     for name in sorted(files):
         objects.create(uris[name], files[name])
-    python_deps = next(name for name in sorted(files) if name.startswith("python-deps-"))
     return {
         "Hash": digest,
         "Prefix": prefix,
         "MainUri": uris["main.py"],
         "PyFilesUri": uris["tidegate_spark.zip"],
-        "PythonDepsUri": uris[python_deps],
+        "PythonDepsPrefix": f"{prefix}/python-deps-",  # and a node's CPU architecture
         "InstallScriptUri": uris["install_python_deps.sh"],
         "ContractsUri": uris["contracts.json"],
     }
