@@ -9,13 +9,14 @@ from tidegate.adapters.clusters import EmrClusters
 from tidegate.errors import Throttled
 
 
-def start(name: str) -> str:
+def start(name: str, **fields: Any) -> str:
     made: str = boto3.client("emr").run_job_flow(
         Name=name,
         ReleaseLabel="emr-7.14.0",
         Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
         JobFlowRole="r",
         ServiceRole="r",
+        **fields,
     )["JobFlowId"]
     return made
 
@@ -54,3 +55,20 @@ def test_a_cluster_that_emr_has_forgotten_says_nothing(aws: None, monkeypatch: p
 
     monkeypatch.setattr(clusters._client, "describe_cluster", refuse)
     assert clusters.why_ended("j-1") is None
+
+
+def test_a_stacks_clusters_are_told_by_their_name_and_tag(aws: None) -> None:
+    # GIVEN two stacks of which one is called as the other begins, and others
+    mine = start("tidegate-r-0-1", Tags=[{"Key": "tidegate:stack", "Value": "tidegate"}])
+    theirs = start("tidegate-dev-r-0-1", Tags=[{"Key": "tidegate:stack", "Value": "tidegate-dev"}])
+    start("notebook", Tags=[{"Key": "tidegate:stack", "Value": "tidegate"}])
+    found = {each.cluster_id: each for each in EmrClusters().of_stack("tidegate")}
+    assert {cluster_id: each.is_ours for cluster_id, each in found.items()} == {mine: True, theirs: False}
+    assert found[mine].created_at.tzinfo is not None
+
+
+def test_a_cluster_is_ended_twice_without_harm(aws: None) -> None:
+    clusters, cluster = EmrClusters(), start("tidegate-r-0-1", Tags=[{"Key": "tidegate:stack", "Value": "tidegate"}])
+    for _ in range(2):
+        clusters.end(cluster)
+    assert clusters.of_stack("tidegate") == []

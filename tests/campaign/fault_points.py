@@ -19,6 +19,10 @@ THROTTLED, REFUSED, ASKED_AGAIN = "is throttled", "meets an internal error", "lo
 KINDS = (DIES_BEFORE, DIES_AFTER, THROTTLED, REFUSED, ASKED_AGAIN)
 
 
+Place = tuple[str, str, str]
+"""Who calls what, and on which path through the code."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One call to AWS in a scenario."""
@@ -30,7 +34,7 @@ class Point:
     number: int
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def place(self) -> Place:
         """The same line of code reached the same way, whatever the scenario."""
         return (self.caller, self.operation, self.path)
 

@@ -275,16 +275,16 @@ class OneProcessCloud:
         for trigger in triggers():
             for event in told if trigger.pattern else ():
                 if eventbridge._matches_pattern(trigger.pattern, _as_ministack_has_it(event)):
-                    self.invoke_asynchronously(trigger.function, event)
+                    self.invoke_asynchronously(trigger.function, event, trigger.tries)
         for trigger in triggers():
             if trigger.schedule is not None and trigger.function != "dispatch_runs":
                 now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
                 scheduled = trigger.schedule.replace("<aws.scheduler.scheduled-time>", now)
-                self.invoke_asynchronously(trigger.function, json.loads(scheduled))
+                self.invoke_asynchronously(trigger.function, json.loads(scheduled), trigger.tries)
 
-    def invoke_asynchronously(self, function: str, event: Any) -> None:
-        """Lambda tries twice more; what then still fails is in the log."""
-        for _ in range(3):
+    def invoke_asynchronously(self, function: str, event: Any, tries: int = 3) -> None:
+        """Lambda tries that often; what then still fails is in the log."""
+        for _ in range(tries):
             try:
                 self.invoke(function, event)
             except FunctionFailed as failed:
@@ -634,6 +634,7 @@ class Trigger:
     """What calls a function by itself: a schedule with its input, or a rule with its pattern."""
 
     function: str
+    tries: int
     schedule: str | None = None
     pattern: str | None = None
 
@@ -646,18 +647,22 @@ def triggers() -> list[Trigger]:
         if resource["Type"] != "AWS::Serverless::Function":
             continue
         function = re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Function")).lower()
-        for event in (resource["Properties"].get("Events") or {}).values():
+        properties = resource["Properties"]
+        tries = 1 + (properties.get("EventInvokeConfig") or {}).get("MaximumRetryAttempts", 2)
+        for event in (properties.get("Events") or {}).values():
             if event["Type"] in {"ScheduleV2", "Schedule"}:
-                found.append(Trigger(function, schedule=event["Properties"].get("Input") or "{}"))
+                found.append(Trigger(function, tries, schedule=event["Properties"].get("Input") or "{}"))
             elif event["Type"] in {"EventBridgeRule", "CloudWatchEvent"}:
-                found.append(Trigger(function, pattern=json.dumps(_resolved(event["Properties"]["Pattern"]))))
+                found.append(Trigger(function, tries, pattern=json.dumps(_resolved(event["Properties"]["Pattern"]))))
     return found
 
 
 def _resolved(pattern: Any) -> Any:
-    """The pattern without what only CloudFormation knows: there is but one machine here."""
+    """The pattern without what only CloudFormation knows: there is but one machine here, and one stack."""
     if isinstance(pattern, dict):
-        return {name: _resolved(value) for name, value in pattern.items() if value not in (None, [None])}
+        return {name: inner for name, value in pattern.items() if (inner := _resolved(value)) not in (None, [], {})}
+    if isinstance(pattern, list):
+        return [inner for value in pattern if (inner := _resolved(value)) not in (None, {})]
     return pattern
 
 

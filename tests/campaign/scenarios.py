@@ -260,7 +260,7 @@ def deployed(world: World) -> None:
 
 SCENARIOS: dict[str, Script] = {
     script.__name__: script
-    for script in (normal, rejected, poison, overwritten, no_capacity, more_lands, replayed, deployed)
+    for script in (normal, rejected, poison, overwritten, no_capacity, more_lands, stopped, replayed, deployed)
 }
 CONTRACTS = document()
 

@@ -8,13 +8,14 @@ every way.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from campaign.crew import carry_out
-from campaign.fault_points import DIES_AFTER, DIES_BEFORE, Point, kinds_for
+from campaign.fault_points import DIES_AFTER, DIES_BEFORE, Place, Point, kinds_for
 from campaign.one_process_cloud import ROOT
 from campaign.scenarios import SCENARIOS
 
@@ -71,17 +72,27 @@ def everything(points: Sequence[Point]) -> list[Strike]:
 
 
 def a_share_of(points: Sequence[Point]) -> list[Strike]:
-    """Each place of each scenario dies at its first and last call; the other ways to fail take turns over the places.
+    """What fits into minutes: in the first scenario, which is every day's, each single call dies, before and after.
 
-    In the first scenario, which is every day's, each single call dies.
+    So does what only another scenario reaches, at its first or last call. The other ways to fail, and the other
+    scenarios' turn at what the first one has too, go round.
     """
     everyday = next(iter(SCENARIOS))
-    last = {(point.scenario, point.place): point.number for point in points}
-    chosen: list[Strike] = []
-    for turn, point in enumerate(points):
-        if point.scenario == everyday or point.number in {1, last[point.scenario, point.place]}:
+    chosen = [(point, kind) for point in points if point.scenario == everyday for kind in (DIES_BEFORE, DIES_AFTER)]
+    known = {point.place for point, _ in chosen}
+    of_place: dict[tuple[str, Place], list[Point]] = defaultdict(list)
+    for point in points:
+        of_place[point.scenario, point.place].append(point)
+    for turn, ((scenario, place), calls) in enumerate(of_place.items()):
+        point = calls[0] if turn % 2 else calls[-1]
+        kinds = kinds_for(point)
+        if place not in known:
             chosen += [(point, DIES_BEFORE), (point, DIES_AFTER)]
-        others = [kind for kind in kinds_for(point) if kind not in {DIES_BEFORE, DIES_AFTER}]
-        if others and point.number == 1:
+            known.add(place)
+        elif scenario != everyday:
+            chosen.append((point, kinds[turn % len(kinds)]))
+            continue
+        others = [kind for kind in kinds if kind not in {DIES_BEFORE, DIES_AFTER}]
+        if others:
             chosen.append((point, others[turn % len(others)]))
     return chosen

@@ -1,10 +1,11 @@
 """Executions and clusters in memory."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.clusters import EndReason
-from tidegate.sizing import is_cluster_of
+from tidegate.clusters import Cluster, EndReason
+from tidegate.sizing import is_cluster_of, parse_cluster_name
 
 
 class FakeMachine:
@@ -29,9 +30,32 @@ class FakeClusters:
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
         self.reasons: dict[str, EndReason] = {}
+        self.states: dict[str, str] = {}
+        self.created: dict[str, datetime] = {}
+        self.tags: dict[str, str] = {}
+        """The stack that a cluster is tagged with, if it is not the one that its name begins with."""
+        self.ended: list[str] = []
 
     def alive(self, stack: str, run_id: str) -> list[str]:
         return [cluster for cluster, name in self.names.items() if is_cluster_of(name, stack, run_id)]
+
+    def of_stack(self, stack: str) -> list[Cluster]:
+        return [
+            Cluster(
+                cluster_id,
+                name,
+                self.states.get(cluster_id, "WAITING"),
+                self.created.get(cluster_id, datetime.now(UTC)),
+                is_ours=self.tags.get(cluster_id, stack) == stack,
+            )
+            for cluster_id, name in self.names.items()
+            if parse_cluster_name(name, stack) is not None
+        ]
+
+    def end(self, cluster_id: str) -> None:
+        self.ended.append(cluster_id)
+        if cluster_id in self.names:
+            self.states[cluster_id] = "TERMINATING"
 
     def why_ended(self, cluster_id: str) -> EndReason | None:
         return self.reasons.get(cluster_id)

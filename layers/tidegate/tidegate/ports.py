@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tidegate.arrivals import Arrival, State
-from tidegate.clusters import EndReason
+from tidegate.clusters import Cluster, EndReason
 from tidegate.failures import RetryDecision
 from tidegate.receipts import Merged, Voided
 from tidegate.runs import Run, RunState
@@ -250,6 +250,12 @@ class Clusters(Protocol):
 
     def alive(self, stack: str, run_id: str) -> list[str]:
         """Ids of the run's clusters that are not terminated, by their names."""
+
+    def of_stack(self, stack: str) -> list[Cluster]:
+        """The clusters that are not terminated and named as this stack's are; `is_ours` says whether they are."""
+
+    def end(self, cluster_id: str) -> None:
+        """Have a cluster end. Doing it twice does no harm."""
 
     def why_ended(self, cluster_id: str) -> EndReason | None:
         """Why a cluster has ended or is ending, in EMR's own words; None if it lives or is unknown."""

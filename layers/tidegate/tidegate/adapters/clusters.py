@@ -6,8 +6,8 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tidegate.adapters.clients import CONFIG, code_of, throttling_named
-from tidegate.clusters import EndReason
-from tidegate.sizing import is_cluster_of
+from tidegate.clusters import Cluster, EndReason
+from tidegate.sizing import is_cluster_of, parse_cluster_name
 
 _ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
 
@@ -24,6 +24,38 @@ class EmrClusters:
             for page in self._client.get_paginator("list_clusters").paginate(ClusterStates=_ALIVE):
                 found += [each["Id"] for each in page["Clusters"] if is_cluster_of(each["Name"], stack, run_id)]
         return found
+
+    def of_stack(self, stack: str) -> list[Cluster]:
+        found = []
+        with throttling_named("elasticmapreduce:ListClusters"):
+            for page in self._client.get_paginator("list_clusters").paginate(ClusterStates=_ALIVE):
+                found += [each for each in page["Clusters"] if parse_cluster_name(each["Name"], stack) is not None]
+        return [
+            Cluster(
+                cluster_id=each["Id"],
+                name=each["Name"],
+                state=each["Status"]["State"],
+                created_at=each["Status"]["Timeline"]["CreationDateTime"],
+                is_ours=self._is_tagged(each["Id"], stack),
+            )
+            for each in found
+        ]
+
+    def _is_tagged(self, cluster_id: str, stack: str) -> bool:
+        """What stack `a` calls its clusters may begin as those of stack `a-b` do; the tag tells them apart."""
+        try:
+            with throttling_named("elasticmapreduce:DescribeCluster"):
+                tags = self._client.describe_cluster(ClusterId=cluster_id)["Cluster"].get("Tags", [])
+        except ClientError as error:
+            # A cluster with another stack's tag, or none, may not even be looked at.
+            if code_of(error) in {"InvalidRequestException", "AccessDeniedException"}:
+                return False
+            raise
+        return {"Key": "tidegate:stack", "Value": stack} in tags
+
+    def end(self, cluster_id: str) -> None:
+        with throttling_named("elasticmapreduce:TerminateJobFlows"):
+            self._client.terminate_job_flows(JobFlowIds=[cluster_id])
 
     def why_ended(self, cluster_id: str) -> EndReason | None:
         try:

@@ -1,7 +1,7 @@
 """Settle batches by their receipts, which are believed rather than the states of steps."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,12 @@ from tidegate.batches import Candidates, arrival_of_entry, candidates_document, 
 from tidegate.failures import decide_retry
 from tidegate.ports import Batch, Clusters, Ledger, Objects
 from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts
-from tidegate.runs import Run
+from tidegate.runs import Run, outcome_of, sentence_for
 
 Entry = dict[str, Any]
+
+KEPT_IN_SUMMARY = 200
+"""Batches that a summary names; the ledger has all."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,23 @@ def settle_batches_of(
                 "failed_files": int(batch.files == 1), "receipt": batch.receipt_uri,
             })  # fmt: skip
     return settled
+
+
+def summary_of(run: Run, settled: Settled) -> dict[str, Any]:
+    """What a run did. It stays far below the 256 KB of a state's output, whatever the run was."""
+
+    def some(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [dict(each) for each in entries[:KEPT_IN_SUMMARY]]
+
+    return {
+        "run_id": run.run_id,
+        "pass": run.attempt,
+        "outcome": outcome_of(settled.unsettled),
+        "message": sentence_for(settled.merged, settled.unsettled, settled.voided),
+        "merged": some(settled.merged),
+        "voided": some(settled.voided),
+        "unsettled": [each | {"error": each["error"][:500]} for each in some(settled.unsettled)],
+    }
 
 
 def _settle(batch: Batch, run: Run, settled: Settled, ports: SettlePorts, now: datetime) -> Batch:

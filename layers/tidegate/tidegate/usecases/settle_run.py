@@ -1,7 +1,7 @@
 """Settle a run: believe its receipts, assess what failed, close it. One function for each of the machine's actions."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,12 +9,9 @@ from typing import Any
 from tidegate import failures
 from tidegate.errors import RunFailed, StalePass
 from tidegate.failures import words_for_failed_run
-from tidegate.runs import Execution, Run, check_pass, may_plan_again, outcome_of, run_id_of, sentence_for
+from tidegate.runs import Execution, Run, check_pass, may_plan_again, run_id_of
 from tidegate.usecases.free_leases import free_leases
-from tidegate.usecases.settle_batches import Settled, SettlePorts, settle_batches_of
-
-KEPT_IN_SUMMARY = 200
-"""Batches that a summary names; the ledger has all."""
+from tidegate.usecases.settle_batches import SettlePorts, settle_batches_of, summary_of
 
 
 @dataclass(frozen=True)
@@ -94,26 +91,9 @@ def settle_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> 
     run = _current_run(request, ports)
     settled = settle_batches_of(run, ports, now)
     free_leases(run, ports.ledger)
-    summary = _summary_of(run, settled)
+    summary = summary_of(run, settled)
     if summary["outcome"] == "succeeded":
         ports.ledger.end_run(run, "succeeded", summary, None, now)
-    return summary
-
-
-def settle_dead_run(run: Run, *, ports: SettlePorts, now: datetime) -> dict[str, Any]:
-    """Close a run whose execution has died and of which no cluster lives: what its receipts say stands.
-
-    For whoever proved that, which is the reaper. Doing it twice changes nothing. Raises Throttled.
-    """
-    settled = settle_batches_of(run, ports, now)
-    free_leases(run, ports.ledger)
-    summary = _summary_of(run, settled)
-    words = None
-    if summary["outcome"] != "succeeded":
-        words = words_for_failed_run(
-            run.run_id, settled.unsettled, {"Error": "ExecutionDied", "Cause": run.error or ""}
-        )
-    ports.ledger.end_run(run, summary["outcome"], summary, words, now)
     return summary
 
 
@@ -143,7 +123,7 @@ def fail_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> di
     if not left:
         free_leases(run, ports.ledger)
     words = words_for_failed_run(run.run_id, settled.unsettled, request.error, left)
-    ports.ledger.end_run(run, "failed", _summary_of(run, settled) | {"message": words}, words, now)
+    ports.ledger.end_run(run, "failed", summary_of(run, settled) | {"message": words}, words, now)
     raise RunFailed(words)
 
 
@@ -153,20 +133,3 @@ def _current_run(request: SettleRequest, ports: SettlePorts) -> Run:
     if run is None:  # check_pass has refused it; said again for the type checker
         raise StalePass(request.run_id)
     return run
-
-
-def _summary_of(run: Run, settled: Settled) -> dict[str, Any]:
-    """What a run did. It stays far below the 256 KB of a state's output, whatever the run was."""
-
-    def some(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        return [dict(each) for each in entries[:KEPT_IN_SUMMARY]]
-
-    return {
-        "run_id": run.run_id,
-        "pass": run.attempt,
-        "outcome": outcome_of(settled.unsettled),
-        "message": sentence_for(settled.merged, settled.unsettled, settled.voided),
-        "merged": some(settled.merged),
-        "voided": some(settled.voided),
-        "unsettled": [each | {"error": each["error"][:500]} for each in some(settled.unsettled)],
-    }
