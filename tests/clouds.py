@@ -30,7 +30,9 @@ class Cloud:
     def switch_schedule(self, *, on: bool) -> None:
         """Let dispatch's minute tick or not. A test that dispatches by itself must not race with it."""
         scheduler = self.client("scheduler")
-        (listed,) = scheduler.list_schedules()["Schedules"]
+        (listed,) = (
+            each for each in scheduler.list_schedules()["Schedules"] if each["Name"].endswith("-dispatch-runs")
+        )
         found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
         kept = ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target", "Description")
         scheduler.update_schedule(**{name: found[name] for name in kept}, State="ENABLED" if on else "DISABLED")

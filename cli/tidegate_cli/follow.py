@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tidegate_cli.adapters.stepfunctions import Execution
 
 
+SPARK_IS_AT_WORK = "spark-submit has started"
+
+
 @dataclass(frozen=True)
 class Line:
     """One piece of news."""
@@ -46,7 +49,7 @@ class News:
         yield from self._once(cluster.created_at, f"  cluster {cluster.cluster_id} is starting")
         yield from self._once(cluster.ready_at, f"  cluster {cluster.cluster_id} is ready")
         for step in cluster.steps:
-            yield from self._once(step.started_at, f"  spark-submit has started: {step.name}")
+            yield from self._once(step.started_at, f"  {SPARK_IS_AT_WORK}: {step.name}")
             yield from self._once(step.ended_at, f"  spark-submit has ended ({step.state.lower()}): {step.name}")
 
     def _once(self, at: datetime | None, text: str) -> Iterator[Line]:

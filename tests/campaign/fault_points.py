@@ -38,6 +38,11 @@ class Point:
         """The same line of code reached the same way, whatever the scenario."""
         return (self.caller, self.operation, self.path)
 
+    @property
+    def only_reads(self) -> bool:
+        """Whether the call changes nothing, so that dying before it and after it is the same."""
+        return self.operation.rpartition(".")[2].startswith(("BatchGet", "Describe", "Get", "Head", "List", "Query"))
+
     def __str__(self) -> str:
         return f"{self.scenario}: {self.caller} {self.operation} [{self.path}] #{self.number}"
 

@@ -111,6 +111,13 @@ Interceptor = Callable[[Life, str, Send], Any]
 _life: contextvars.ContextVar[Life | None] = contextvars.ContextVar("campaign_life", default=None)
 
 
+def this_life() -> Life:
+    """Whose call this is."""
+    life = _life.get()
+    assert life is not None
+    return life
+
+
 @contextmanager
 def living(life: Life | None) -> Iterator[None]:
     """Whatever is called in here, in threads too, is called by this life. None is the world, which nothing strikes."""
@@ -283,14 +290,18 @@ class OneProcessCloud:
                 self.invoke_asynchronously(trigger.function, json.loads(scheduled), trigger.tries)
 
     def invoke_asynchronously(self, function: str, event: Any, tries: int = 3) -> None:
-        """Lambda tries that often; what then still fails is in the log."""
+        """Lambda tries that often; what then still fails is in the log.
+
+        What it has begun is over before anything else happens, so that each play of a scenario makes the same calls.
+        """
         for _ in range(tries):
             try:
                 self.invoke(function, event)
             except FunctionFailed as failed:
                 self.failures.append(f"{function}: {failed}")
             else:
-                return
+                break
+        self.wait_clusters_to_end()
 
     def wait_executions(self, limit_s: float = 20) -> None:
         """Until no execution runs."""
@@ -593,8 +604,6 @@ class Functions:
 
 def definition_with(substitutions: Mapping[str, str]) -> str:
     """The machine's definition as JSON, its substitutions filled in; names that nobody knows stand for themselves."""
-    import yaml
-
     known = {"Partition": "aws", "ControlBucket": CONTROL, "LakeBucket": LAKE, "LandingBucket": LANDING,
              "EmrReleaseLabel": "emr-7.14.0", "EmrServiceRole": "tidegate-cluster-service",
              "EmrInstanceProfile": "tidegate-cluster-instance", "SubnetIds": "", "StepTimeoutSeconds": "14400",
@@ -604,8 +613,14 @@ def definition_with(substitutions: Mapping[str, str]) -> str:
         name = match[1]
         return known.get(name, f"s3://{CONTROL}/artifacts/{name}" if name.endswith("Uri") else name)
 
-    text = (ROOT / "statemachine" / "run.asl.yaml").read_text(encoding="utf-8")
-    return json.dumps(yaml.safe_load(re.sub(r"\$\{(\w+)\}", fill, text)))
+    return re.sub(r"\$\{(\w+)\}", fill, _definition_document())
+
+
+@cache
+def _definition_document() -> str:
+    import yaml
+
+    return json.dumps(yaml.safe_load((ROOT / "statemachine" / "run.asl.yaml").read_text(encoding="utf-8")))
 
 
 @cache

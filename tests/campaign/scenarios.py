@@ -8,6 +8,7 @@ executions. `what_is_wrong` then compares the tables and the ledger with what wa
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,18 +24,23 @@ from campaign.one_process_cloud import (
     MACHINE_ARN,
     ROOT,
     Landed,
+    Life,
     OneProcessCloud,
     living,
+    this_life,
 )
 from fakes.contracts import document
 from tidegate_local import stand_in
 
 TABLES = ("airlines", "clicks", "flights")
 GOOD, POISON, BROKEN = b"id\n1\n", stand_in.POISON, stand_in.REJECT
+LONGEST_DEATH_S = 10
 MOST_TICKS = 14
 """More than any scenario takes: three attempts at a batch and its halves are seven runs."""
 
 Json = dict[str, Any]
+Moment = Callable[[Life], None]
+"""Something that happens in the life of a step."""
 
 
 @dataclass
@@ -46,8 +52,10 @@ class World:
     """What must become of a version, by key and sequencer; those that are not named are merged."""
     replayed: set[str] = field(default_factory=set)
     """Keys that somebody had merged again."""
-    during_steps: list[Callable[[], None]] = field(default_factory=list)
-    """What happens while a step runs, once each."""
+    before_merge: list[Moment] = field(default_factory=list)
+    """What happens while a step runs, before it has merged anything, once each."""
+    after_merge: list[Moment] = field(default_factory=list)
+    """What happens while a step runs, after it has merged all and before it ends, once each."""
 
     def land(self, key: str, body: bytes = GOOD, *, become: str = "merged", told: int = 1) -> Landed:
         landed = self.cloud.land(key, body, told=told)
@@ -55,10 +63,17 @@ class World:
         return landed
 
     def step(self, arguments: list[str]) -> int:
-        if self.during_steps:
+        life = this_life()
+        self._let_happen(self.before_merge, life)
+        code = stand_in.run(arguments[arguments.index("--work") + 1], boto3.client("s3"))
+        self._let_happen(self.after_merge, life)
+        return code
+
+    @staticmethod
+    def _let_happen(moments: list[Moment], life: Life) -> None:
+        if moments:
             with living(None):
-                self.during_steps.pop(0)()
-        return stand_in.run(arguments[arguments.index("--work") + 1], boto3.client("s3"))
+                moments.pop(0)(life)
 
     def start(self, run_input: Json, name: str) -> str:
         """New execution, pressed by a person; its ARN."""
@@ -223,20 +238,33 @@ def no_capacity(world: World) -> None:
 def more_lands(world: World) -> None:
     """Files land while the cluster is warm."""
 
-    def land_more() -> None:
+    def land_more(_step: Life) -> None:
         world.land("airlines/late.csv")
         world.land("clicks/late.csv")
         world.cloud.deliver()
 
     world.land("airlines/a.csv")
-    world.during_steps.append(land_more)
+    world.before_merge.append(land_more)
 
 
 def stopped(world: World) -> None:
-    """A person stops the execution while its step runs."""
+    """A person stops the execution while its step runs: the step is ended before it has merged anything."""
+
+    def stop(step: Life) -> None:
+        world.stop_the_running()
+        until = time.monotonic() + LONGEST_DEATH_S
+        while not step.is_over and time.monotonic() < until:
+            time.sleep(0.002)
+
     world.land("airlines/a.csv")
     world.land("clicks/a.csv")
-    world.during_steps.append(world.stop_the_running)
+    world.before_merge.append(stop)
+
+
+def stopped_late(world: World) -> None:
+    """A person stops the execution when its step has merged all, and has not ended yet."""
+    world.land("airlines/a.csv")
+    world.after_merge.append(lambda _step: world.stop_the_running())
 
 
 def replayed(world: World) -> None:
@@ -260,7 +288,19 @@ def deployed(world: World) -> None:
 
 SCENARIOS: dict[str, Script] = {
     script.__name__: script
-    for script in (normal, rejected, poison, overwritten, no_capacity, more_lands, stopped, replayed, deployed)
+    # The long one last: the campaign strikes at a place in the first scenario that reaches it.
+    for script in (
+        normal,
+        rejected,
+        overwritten,
+        no_capacity,
+        more_lands,
+        stopped,
+        stopped_late,
+        replayed,
+        deployed,
+        poison,
+    )
 }
 CONTRACTS = document()
 

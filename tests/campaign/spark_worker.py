@@ -117,16 +117,16 @@ class Table:
 
 
 def telling_points(calls: Sequence[str], *, everything: bool) -> list[int]:
-    """All calls from the commit on, and with `everything` the first of each kind before it.
+    """The commit, the call after it and the last one; with `everything` the first of each kind before and after it too.
 
     Between two looks at what is there nothing happens that could matter.
     """
     committed = calls.index("commit to the table")
-    return [
-        number
-        for number, name in enumerate(calls)
-        if number >= committed or (everything and name not in calls[:number])
-    ]
+    telling = {committed, committed + 1, len(calls) - 1}
+    if everything:
+        telling |= {number for number, name in enumerate(calls) if name not in calls[:number]}
+        telling |= {number for number in range(committed, len(calls)) if calls[number] not in calls[committed:number]}
+    return sorted(telling)
 
 
 def die_everywhere(

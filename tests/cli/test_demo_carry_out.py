@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from tidegate_cli.connection import Connection
 from tidegate_cli.demo import carry_out
 from tidegate_cli.demo.plan import Check, Delivery
 from tidegate_cli.demo.verdict import Verdict
+from tidegate_cli.follow import Line
 from tidegate_cli.output import CliError
 from tidegate_cli.verbs.dispatch import Dispatched
 
@@ -113,3 +115,36 @@ def test_a_difference_is_shown(demo: carry_out.Demo, shown: io.StringIO) -> None
     assert "agrees   planes: rows (1 line)" in shown.getvalue()
     assert "DIFFERS  planes: rows (1 line)" in shown.getvalue()
     assert "the table has 1, pandas has 2" in shown.getvalue()
+
+
+def test_a_run_is_stopped_while_spark_is_at_work_redriven_and_followed_to_its_end(
+    aws: Any, demo: carry_out.Demo, shown: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(aws, **RUN)
+    put(aws, **BATCH)
+    pressed: list[str] = []
+    monkeypatch.setattr(carry_out.StateMachine, "stop", lambda _self, arn, _why: pressed.append(f"stop {arn}"))
+    monkeypatch.setattr(carry_out.StateMachine, "redrive", lambda _self, arn: pressed.append(f"redrive {arn}"))
+    answers = iter([Dispatched("run-1", "arn", "due", ()), Dispatched(None, None, "nothing", ())])
+    monkeypatch.setattr(carry_out.dispatch, "dispatch", lambda _: next(answers))
+    executions = iter([replace(ENDED, status="ABORTED"), ENDED])
+
+    def watch(*_: Any, tell: Any, **__: Any) -> Execution:
+        # Each look tells all that has happened since the execution began.
+        for text in ("Create cluster", "  spark-submit has started: flights", "Merge group"):
+            tell(Line(datetime(2026, 1, 1, tzinfo=UTC), text))
+        return next(executions)
+
+    monkeypatch.setattr(carry_out.dispatch, "watch", watch)
+    monkeypatch.setattr(carry_out.timings, "read", lambda *_: carry_out.timings.Recorded(None, None, [], {}))
+    demo.merge(is_stopped=True)
+    # THEN both were pressed once, and what had happened before the redrive is not told again
+    assert pressed == ["stop arn", "redrive arn"]
+    assert shown.getvalue().count("spark-submit has started") == 1
+
+
+def test_a_run_that_could_not_be_stopped_fails_the_demo(demo: carry_out.Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carry_out.dispatch, "dispatch", lambda _: Dispatched("run-1", "arn", "due", ()))
+    monkeypatch.setattr(carry_out.dispatch, "watch", lambda *_, **__: ENDED)
+    with pytest.raises(CliError, match="has ended as SUCCEEDED"):
+        demo.merge(is_stopped=True)

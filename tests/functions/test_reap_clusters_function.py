@@ -37,10 +37,11 @@ def test_a_dead_run_is_fenced_and_finished(run: Call, account: Any, golden: Call
             "started_at": "2026-11-23T14:35:00.000Z", "pending_pk": "running", "pending_sk": "r", "tables": ["flights"],
         }
     )  # fmt: skip
-    assert run(reap_clusters, golden("reap_clusters.execution_aborted"))["fenced"] == ["r"]
-    assert run(reap_clusters, golden("reap_clusters.scheduled"))["finished"] == [
-        {"run_id": "r", "outcome": "succeeded"}
-    ]
+    answer = run(reap_clusters, golden("reap_clusters.execution_aborted"))
+    # THEN it is fenced, and closed as one that may be started again: it had merged nothing yet
+    assert (answer["fenced"], answer["finished"]) == (["r"], [{"run_id": "r", "outcome": "failed"}])
+    again = run(reap_clusters, golden("reap_clusters.scheduled"))
+    assert (again["fenced"], again["finished"]) == ([], [])
 
 
 def test_clusters_of_others_are_left_alone(run: Call, account: Any, golden: Call) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from clouds import Cloud, assert_nothing_is_left, own_settings
+from systems import System
 from tidegate_local import launcher
 
 
@@ -17,3 +18,10 @@ def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     finally:
         launcher.down(here=here)
     assert_nothing_is_left(here)
+
+
+@pytest.fixture(scope="module")
+def system(local_cloud: Cloud) -> Iterator[System]:
+    made = System(local_cloud)
+    yield made
+    assert made.live_clusters() == []

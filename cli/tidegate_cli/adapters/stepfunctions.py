@@ -68,6 +68,16 @@ class StateMachine:
             visits=tuple(self._visits(arn)),
         )
 
+    def stop(self, arn: str, why: str) -> None:
+        """Press Stop execution."""
+        with translated():
+            self._states.stop_execution(executionArn=arn, cause=why)
+
+    def redrive(self, arn: str) -> None:
+        """Press Redrive."""
+        with translated():
+            self._states.redrive_execution(executionArn=arn)
+
     def deployed_artifacts(self) -> str | None:
         """The prefix in the control bucket with what runs are made of: `artifacts/<hash>/`."""
         with translated():

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -15,10 +16,11 @@ from tidegate_cli import wording
 from tidegate_cli.adapters.dynamodb import Ledger
 from tidegate_cli.adapters.lake import Lake
 from tidegate_cli.adapters.s3 import ObjectStore
+from tidegate_cli.adapters.stepfunctions import StateMachine
 from tidegate_cli.connection import Connection
 from tidegate_cli.demo.plan import Delivery, Wave
 from tidegate_cli.demo.verdict import Verdict
-from tidegate_cli.follow import Line
+from tidegate_cli.follow import SPARK_IS_AT_WORK, Line
 from tidegate_cli.ledger import Run
 from tidegate_cli.output import CliError
 from tidegate_cli.timings import Recorded, in_states, of_run
@@ -39,13 +41,14 @@ class Demo:
         self._store = ObjectStore(connection)
         self._ledger = Ledger(connection)
         self._versions: Counter[str] = Counter()
+        self._told_until = datetime.min.replace(tzinfo=UTC)
         self.runs: list[str] = []
 
     def play(self, wave: Wave, number: int, of: int) -> None:
         """Land a wave's files, and merge them."""
         self.headline(f"{number} of {of}: {wave.title}")
         self.land(wave.deliveries)
-        self.merge()
+        self.merge(is_stopped=wave.is_stopped)
 
     def land(self, deliveries: Sequence[Delivery]) -> None:
         """Upload files and wait until each version of each is in the ledger."""
@@ -86,9 +89,9 @@ class Demo:
     def _recorded(self, key: str) -> int:
         return len(self._ledger.arrivals(self._connection.landing_bucket, key))
 
-    def merge(self) -> None:
-        """Dispatch runs and follow them until nothing is pending."""
-        for _ in range(MOST_RUNS):
+    def merge(self, *, is_stopped: bool = False) -> None:
+        """Dispatch runs and follow them until nothing is pending. The first may be stopped, and redriven."""
+        for number in range(MOST_RUNS):
             started = dispatch.dispatch(self._connection)
             if started.run_id is None:
                 # The schedule's own minute may have come first; its run is as good.
@@ -98,6 +101,8 @@ class Demo:
                 started = dispatch.Dispatched(running[0].run_id, running[0].execution_arn, "by schedule", ())
             self.tell(f"run {started.run_id} is started" + f" for {', '.join(started.tables)}" * bool(started.tables))
             with self.busy(f"run {started.run_id}"):
+                if is_stopped and number == 0:
+                    self._stop_and_redrive(started)
                 ended = dispatch.watch(self._connection, started, RUN_WITHIN_S, tell=self._tell_line)
             dispatch.conclude(started, ended, quiet=True)
             self.runs.append(str(started.run_id))
@@ -106,8 +111,29 @@ class Demo:
         if left := len(self._ledger.pending()):
             raise CliError(f"Still pending after everything was dispatched: {wording.count(left, 'file')}.")
 
+    def _stop_and_redrive(self, started: dispatch.Dispatched) -> None:
+        """What happens at night: an execution is stopped in the middle of its merge, and somebody presses Redrive."""
+        machine, arn = StateMachine(self._connection), str(started.execution_arn)
+        is_stopped = False
+
+        def stop_at_work(line: Line) -> None:
+            nonlocal is_stopped
+            self._tell_line(line)
+            if not is_stopped and SPARK_IS_AT_WORK in line.text:
+                is_stopped = True
+                machine.stop(arn, "make demo stops it")
+                self.tell("STOPPED  the execution, as with Stop execution in the console, while Spark is at work")
+
+        ended = dispatch.watch(self._connection, started, RUN_WITHIN_S, tell=stop_at_work)
+        if ended.status != "ABORTED":
+            raise CliError(f"Run {started.run_id} was to be stopped, but has ended as {ended.status}.")
+        machine.redrive(arn)
+        self._told_until = datetime.now(UTC)
+        self.tell("REDRIVEN  it goes on: what is left of its cluster is ended, and the same batches are planned again")
+
     def _tell_line(self, line: Line) -> None:
-        self.tell(line.text, at=f"{line.at:%H:%M:%S}")
+        if line.at > self._told_until:
+            self.tell(line.text, at=f"{line.at:%H:%M:%S}")
 
     def _show_receipts(self, recorded: Recorded) -> None:
         receipts = list(recorded.receipts.values())

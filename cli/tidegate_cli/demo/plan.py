@@ -47,6 +47,8 @@ class Wave:
 
     title: str
     deliveries: tuple[Delivery, ...]
+    is_stopped: bool = False
+    """Whether somebody stops the run while Spark is at work, and redrives it."""
 
 
 def waves(source: Source) -> list[Wave]:
@@ -54,7 +56,7 @@ def waves(source: Source) -> list[Wave]:
     return [
         Wave("A year of flights, and four small tables", tuple(_first(source))),
         Wave("Corrections, repetitions and mishaps", tuple(_corrections(source))),
-        Wave("What comes late", tuple(_late(source))),
+        Wave("What comes late, in a run that is stopped half-way and redriven", tuple(_late(source)), is_stopped=True),
     ]
 
 

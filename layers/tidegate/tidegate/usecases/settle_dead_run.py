@@ -12,11 +12,14 @@ from tidegate.usecases.settle_batches import SettlePorts, settle_batches_of, sum
 def settle_dead_run(run: Run, *, ports: SettlePorts, now: datetime) -> dict[str, Any]:
     """Close a run whose execution has died and of which no cluster lives: what its receipts say stands.
 
-    For whoever proved that, which is the reaper. Doing it twice changes nothing. Raises Throttled.
+    For whoever proved that, which is the reaper. Doing it twice changes nothing. One that died before it had a batch
+    has failed: started again with the same input, it must go on, not say that it is settled. Raises Throttled.
     """
     settled = settle_batches_of(run, ports, now)
     free_leases(run, ports.ledger)
     summary = summary_of(run, settled)
+    if not run.batches:
+        summary |= {"outcome": "failed"}
     words = None
     if summary["outcome"] != "succeeded":
         words = words_for_failed_run(
