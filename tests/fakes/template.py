@@ -5,6 +5,7 @@ Resources are called in the tests' account as `NAMES` says, everything else afte
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,9 @@ def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> Json:
 _Loader.add_multi_constructor("!", _intrinsic)
 
 
+@cache
 def resolved(**parameters: str) -> dict[str, Json]:
-    """The resources that these parameters make, by logical id. Those of the others are their defaults."""
+    """The resources that these parameters make, by logical id; the others have their defaults. Not to be changed."""
     document = yaml.load(TEMPLATE.read_text(encoding="utf-8"), _Loader)
     return _Resolver(document, parameters).resources()
 
