@@ -600,7 +600,8 @@ def definition_with(substitutions: Mapping[str, str]) -> str:
 
     known = {"Partition": "aws", "ControlBucket": CONTROL, "LakeBucket": LAKE, "LandingBucket": LANDING,
              "EmrReleaseLabel": "emr-7.14.0", "EmrServiceRole": "tidegate-cluster-service",
-             "EmrInstanceProfile": "tidegate-cluster-instance", "SubnetIds": "", "SecurityGroupIds": "", "StepTimeoutSeconds": "14400",
+             "EmrInstanceProfile": "tidegate-cluster-instance", "SubnetIds": "", "SecurityGroupIds": "",
+             "StepTimeoutSeconds": "14400",
              **substitutions}  # fmt: skip
 
     def fill(match: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
 """The template's policies, tried on a server that enforces them: each role may do its own work and no other's.
 
-Roles are made with the very documents of the template and their credentials taken by AssumeRole. Every right that the
-stack needs is looked at in tests/campaign/test_rights.py; here a second judge, that of ministack, sees that the documents
-mean what that test thinks they mean.
+Roles are made with the very documents of the template, and their credentials taken by AssumeRole. Every right that the
+stack needs is looked at in tests/campaign/test_rights.py; here a second judge, that of ministack, sees that the
+documents mean what that test thinks they mean.
 """
 
 import json
