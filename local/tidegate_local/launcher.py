@@ -200,6 +200,7 @@ def _start_server(here: Settings) -> int:
         "TIDEGATE_LOCAL_CORES": str(here.spark_cores),
         "TIDEGATE_LOCAL_DRIVER_MEMORY": here.spark_driver_memory,
         "TIDEGATE_LOCAL_STEPS": here.steps,
+        "TIDEGATE_LOCAL_IAM": here.iam,
     }
     with _server_log(here).open("wb") as log:
         server = processes.start(

@@ -42,7 +42,7 @@ def environment_of_ministack(here: Settings) -> dict[str, str]:
         # Listens on all interfaces, and nothing here speaks MQTT.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        "AUTH": "false",
+        "AUTH": "true" if here.iam == "enforced" else "false",
         "SERVICES": "",
         "LAMBDA_EXECUTOR": "local",
         # It would remove the containers of another ministack.

@@ -297,17 +297,12 @@ def _key_ranges(manifest: Manifest, parts: list[_Part], by_uri: dict[str, Source
         if key in contract.captures and types[key] == "string":
             values = sorted({by_uri[part.uri].captures[key] for part in parts})
             if values:
-                listed = ", ".join(_text_literal(value) for value in values)
-                yield KeyRange(key, f"{{column}} IN ({listed})")
+                listed = ", ".join(rows.text_literal(value) for value in values)
+                # Curly brackets: the condition is a format string.
+                yield KeyRange(key, "{column} IN (" + listed.replace("{", "{{").replace("}", "}}") + ")")
         elif key in _ranged_keys(contract):
             bounds = [part.ranges[key] for part in parts if part.ranges[key][0] is not None]
             if bounds:
                 low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
                 quote = "DATE '{}'" if types[key] == "date" else "{}"
                 yield KeyRange(key, f"{{column}} BETWEEN {quote.format(low)} AND {quote.format(high)}")
-
-
-def _text_literal(value: str) -> str:
-    # Curly brackets: the condition is a format string.
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("{", "{{").replace("}", "}}")
-    return f"'{escaped}'"

@@ -95,6 +95,8 @@ class Task:
     state: str
     resource: str
     make: Callable[[str], Any]
+    arguments: Any = None
+    """What is called with; for a function, its name and version."""
 
     def call(self, resource: str | None = None) -> Any:
         return self.make(self.resource if resource is None else resource)
@@ -429,11 +431,12 @@ class OneProcessCloud:
                 _task.reset(token)
 
         def call_function(reference: str, event: Any) -> Any:
-            return self.intercept_task(Task(*_task.get(), "lambda", lambda _resource: call_lambda(reference, event)))
+            make = lambda _resource: call_lambda(reference, event)  # noqa: E731
+            return self.intercept_task(Task(*_task.get(), "lambda", make, reference))
 
         def call_service(handle: Any) -> Any:
             def call(resource: str, data: Any) -> Any:
-                return self.intercept_task(Task(*_task.get(), resource, lambda asked: handle(asked, data)))
+                return self.intercept_task(Task(*_task.get(), resource, lambda asked: handle(asked, data), data))
 
             return call
 
@@ -606,7 +609,8 @@ def definition_with(substitutions: Mapping[str, str]) -> str:
     """The machine's definition as JSON, its substitutions filled in; names that nobody knows stand for themselves."""
     known = {"Partition": "aws", "ControlBucket": CONTROL, "LakeBucket": LAKE, "LandingBucket": LANDING,
              "EmrReleaseLabel": "emr-7.14.0", "EmrServiceRole": "tidegate-cluster-service",
-             "EmrInstanceProfile": "tidegate-cluster-instance", "SubnetIds": "", "StepTimeoutSeconds": "14400",
+             "EmrInstanceProfile": "tidegate-cluster-instance", "SubnetIds": "", "SecurityGroupIds": "",
+             "StepTimeoutSeconds": "14400",
              **substitutions}  # fmt: skip
 
     def fill(match: re.Match[str]) -> str:

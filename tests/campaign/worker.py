@@ -15,16 +15,21 @@ from typing import Any
 from campaign.fault_points import Point, Watch
 from campaign.one_process_cloud import OneProcessCloud
 from campaign.rerun_cells import Cell, play_cell
+from campaign.rights import RightsWatch
 from campaign.scenarios import CONTRACTS, play, what_is_wrong
 
 Json = dict[str, Any]
 
 
 def find_points(cloud: OneProcessCloud, task: Json) -> Json:
-    """Play a scenario with nothing going wrong; every call that it makes."""
-    watch = Watch(task["scenario"])
-    wrong = what_is_wrong(play(cloud, task["scenario"], watch))
-    return {"points": [point.as_json() for point in watch.points], "wrong": wrong}
+    """Play a scenario with nothing going wrong; every call that it makes, and every right that it needs."""
+    with RightsWatch(cloud, task["scenario"]) as watch:
+        wrong = what_is_wrong(play(cloud, task["scenario"], watch))
+    return {
+        "points": [point.as_json() for point in watch.points],
+        "rights": [right.as_json() for right in watch.rights],
+        "wrong": wrong,
+    }
 
 
 def strike(cloud: OneProcessCloud, task: Json) -> Json:

@@ -1,89 +1,102 @@
-"""IAM for moto's account: a function may do what template.yaml grants to it, and nothing else."""
+"""IAM for the tests' account: a function may do what template.yaml grants to it, and nothing else."""
 
 import fnmatch
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
 from botocore.exceptions import ClientError
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+from fakes import template
 
-# What the resources are called in the tests' account.
-ARNS = {
-    "Ledger": "arn:aws:dynamodb:us-east-1:123456789012:table/ledger",
-    "LandingBucket": "arn:aws:s3:::tidegate-landing",
-    "LakeBucket": "arn:aws:s3:::tidegate-lake",
-    "ControlBucket": "arn:aws:s3:::tidegate-control",
-    "RunStateMachine": "arn:aws:states:us-east-1:123456789012:stateMachine:tidegate-run",
-}
-PSEUDO = {
-    "AWS::Partition": "aws",
-    "AWS::Region": "us-east-1",
-    "AWS::AccountId": "123456789012",
-    "AWS::StackName": "tidegate",
+Context = Mapping[str, str]
+"""The condition keys of a call: `elasticmapreduce:ResourceTag/tidegate:stack` and the like."""
+
+_OPERATORS = {
+    "StringEquals": lambda found, wanted: found == wanted,
+    "StringLike": fnmatch.fnmatchcase,
+    "ArnEquals": fnmatch.fnmatchcase,
+    "ArnLike": fnmatch.fnmatchcase,
+    "Bool": lambda found, wanted: found.lower() == wanted.lower(),
 }
 
 
 @dataclass(frozen=True)
 class Grant:
+    """A statement that allows something."""
+
     sid: str
     actions: tuple[str, ...]
     resources: tuple[str, ...]
+    conditions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    """(operator, key, values): each must hold, for any of its values."""
 
-    def allows(self, action: str, resource: str) -> bool:
-        return action in self.actions and any(fnmatch.fnmatchcase(resource, each) for each in self.resources)
+    def allows(self, action: str, resource: str, context: Context) -> bool:
+        return bool(self.used_by(action, resource)) and all(
+            key in context and any(_OPERATORS[operator](context[key], value) for value in values)
+            for operator, key, values in self.conditions
+        )
 
+    def used_by(self, action: str, resource: str) -> list[tuple[str, str]]:
+        """The (action, resource) pairs of the statement that speak of this call, its conditions apart."""
+        if action not in self.actions:
+            return []
+        return [(action, each) for each in self.resources if fnmatch.fnmatchcase(resource, each)]
 
-class _Loader(yaml.SafeLoader):
-    """`!Ref X` and `!GetAtt X.Arn` as their ARN, `!Sub` with its names filled in; other tags as nothing."""
-
-
-def _ref(loader: _Loader, node: yaml.ScalarNode) -> str:
-    name = str(loader.construct_scalar(node))
-    return PSEUDO.get(name) or ARNS.get(name, name)
-
-
-def _get_att(loader: _Loader, node: yaml.ScalarNode) -> str:
-    name = str(loader.construct_scalar(node))
-    return ARNS.get(name.removesuffix(".Arn"), name)
-
-
-def _sub(loader: _Loader, node: yaml.Node) -> str:
-    if not isinstance(node, yaml.ScalarNode):
-        return ""
-    return re.sub(
-        r"\$\{([\w:.]+)\}",
-        lambda match: PSEUDO.get(match[1]) or ARNS.get(match[1].removesuffix(".Arn"), match[1]),
-        str(loader.construct_scalar(node)),
-    )
-
-
-_Loader.add_constructor("!Ref", _ref)
-_Loader.add_constructor("!GetAtt", _get_att)
-_Loader.add_constructor("!Sub", _sub)
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+    def pairs(self) -> set[tuple[str, str]]:
+        """All that it speaks of."""
+        return {(action, resource) for action in self.actions for resource in self.resources}
 
 
 @cache
-def grants() -> dict[str, list[Grant]]:
+def grants(**parameters: str) -> dict[str, list[Grant]]:
     """What each function is granted by its own policy, by the function's folder."""
-    template = yaml.load(TEMPLATE.read_text(encoding="utf-8"), _Loader)
-    found: dict[str, list[Grant]] = {}
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            name = resource["Properties"]["CodeUri"].strip("/").rsplit("/", 1)[-1]
-            statements = [each for policy in resource["Properties"]["Policies"] for each in policy["Statement"]]
-            found[name] = [Grant(each["Sid"], _many(each["Action"]), _many(each["Resource"])) for each in statements]
-    return found
+    return {
+        _folder_of(resource): statements_of(name, **parameters)
+        for name, resource in template.resolved(**parameters).items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+
+
+@cache
+def statements_of(logical_id: str, **parameters: str) -> list[Grant]:
+    """What a function, a machine or a role is granted by policies of its own."""
+    properties = template.resolved(**parameters)[logical_id]["Properties"]
+    documents = [policy.get("PolicyDocument", policy) for policy in properties["Policies"]]
+    return [_grant(each) for document in documents for each in document["Statement"]]
+
+
+def documents_of(logical_id: str, **parameters: str) -> list[dict[str, Any]]:
+    """The same as policy documents."""
+    properties = template.resolved(**parameters)[logical_id]["Properties"]
+    return [
+        {"Version": "2012-10-17", "Statement": policy.get("PolicyDocument", policy)["Statement"]}
+        for policy in properties["Policies"]
+    ]
+
+
+def _folder_of(function: Mapping[str, Any]) -> str:
+    return str(function["Properties"]["CodeUri"]).strip("/").rsplit("/", 1)[-1]
+
+
+def _grant(statement: Mapping[str, Any]) -> Grant:
+    assert statement["Effect"] == "Allow", statement
+    conditions = tuple(
+        (operator, key, _many(values))
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, values in keys.items()
+    )
+    return Grant(statement.get("Sid", ""), _many(statement["Action"]), _many(statement["Resource"]), conditions)
 
 
 def _many(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def cluster_context(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The condition keys that a cluster's tags give to calls about it."""
+    return {f"elasticmapreduce:ResourceTag/{each['Key']}": each["Value"] for each in tags}
 
 
 def rights_for(service: str, operation: str, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -104,7 +117,8 @@ def rights_for(service: str, operation: str, request: Mapping[str, Any]) -> Iter
         yield "elasticmapreduce:ListClusters", "*"
     elif service == "emr":
         arn = "arn:aws:elasticmapreduce:us-east-1:123456789012:cluster/"
-        yield f"elasticmapreduce:{operation}", arn + request["ClusterId"]
+        for cluster_id in request.get("JobFlowIds") or [request["ClusterId"]]:
+            yield f"elasticmapreduce:{operation}", arn + cluster_id
     else:
         raise NotImplementedError(f"say here which right {service} {operation} needs")
 
@@ -133,12 +147,18 @@ def _rights_on_s3(operation: str, request: Mapping[str, Any]) -> Iterator[tuple[
 
 
 def check(
-    granted: Sequence[Grant], function: str, service: str, operation: str, request: Mapping[str, Any]
+    granted: Sequence[Grant],
+    function: str,
+    service: str,
+    operation: str,
+    request: Mapping[str, Any],
+    *,
+    context: Context | None = None,
 ) -> list[tuple[str, str]]:
     """Refuse a call as IAM does; the rights that it used."""
     rights = list(rights_for(service, operation, request))
     for action, resource in rights:
-        if not any(grant.allows(action, resource) for grant in granted):
+        if not any(grant.allows(action, resource, context or {}) for grant in granted):
             message = f"template.yaml does not grant {action} on {resource} to {function}: {request}"
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, operation)
     return rights

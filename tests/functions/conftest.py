@@ -170,7 +170,8 @@ def as_function(name: str) -> Iterator[None]:
 
     def send_if_allowed(client: Any, operation: str, request: dict[str, Any]) -> Any:
         service = client.meta.service_model.service_id.hyphenize()
-        policies.check(granted, name, service, operation, request)
+        context = _tags_of(client, send, request) if service == "emr" else {}
+        policies.check(granted, name, service, operation, request, context=context)
         try:
             return send(client, operation, request)
         except ClientError as error:
@@ -182,3 +183,12 @@ def as_function(name: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseClient, "_make_api_call", send_if_allowed)
         yield
+
+
+def _tags_of(client: Any, send: Callable[..., Any], request: dict[str, Any]) -> dict[str, str]:
+    """What IAM knows of the cluster that a call is about."""
+    for cluster_id in request.get("JobFlowIds") or [request.get("ClusterId")]:
+        if cluster_id is not None:
+            found = send(client, "DescribeCluster", {"ClusterId": cluster_id})["Cluster"]
+            return policies.cluster_context(found.get("Tags", []))
+    return {}

@@ -166,6 +166,7 @@ class TestClaimMore:
             Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
             JobFlowRole="r",
             ServiceRole="r",
+            Tags=plan["cluster"]["tags"],
         )["JobFlowId"]
         emr.terminate_job_flows(JobFlowIds=[cluster_id])
         run(settle_run, golden("settle_run.settle_group"))
@@ -247,6 +248,7 @@ class TestSettle:
             Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
             JobFlowRole="r",
             ServiceRole="r",
+            Tags=plan["cluster"]["tags"],
         )["JobFlowId"]
         event = golden("settle_run.assess_failure") | {"cluster_id": None}
         assert run(settle_run, event)["cluster_id"] == cluster_id

@@ -67,6 +67,7 @@ SUBSTITUTIONS = {
     "EmrInstanceProfile": "tidegate-cluster-instance",
     "EmrSecurityConfiguration": "tidegate-clusters",
     "SubnetIds": "subnet-0a1b,subnet-2c3d",
+    "SecurityGroupIds": "sg-0a1b,sg-2c3d,sg-4e5f",
     "StepTimeoutSeconds": "14400",
     "MainUri": "s3://tidegate-control/artifacts/abc/main.py",
     "PyFilesUri": "s3://tidegate-control/artifacts/abc/tidegate_spark.zip",

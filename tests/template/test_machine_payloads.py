@@ -179,6 +179,29 @@ def test_emr_calls_fit_the_service_model(name: str, operation: str, as_request: 
 
 
 @pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ("", {}),
+        ("sg-1,sg-2", {"EmrManagedMasterSecurityGroup": "sg-1", "EmrManagedSlaveSecurityGroup": "sg-2"}),
+        (
+            "sg-1,sg-2,sg-3",
+            {
+                "EmrManagedMasterSecurityGroup": "sg-1",
+                "EmrManagedSlaveSecurityGroup": "sg-2",
+                "ServiceAccessSecurityGroup": "sg-3",
+            },
+        ),
+    ],
+)
+def test_security_groups_are_emrs_own_unless_they_are_given(
+    given: str, made: dict[str, str], machine: dict[str, Any]
+) -> None:
+    expression = all_states(machine)["Create cluster"]["Arguments"]["Instances"]
+    found = evaluate(expression.replace("sg-0a1b,sg-2c3d,sg-4e5f", given), {"input": {"plan": PLAN}})
+    assert {name: value for name, value in found.items() if "SecurityGroup" in name} == made
+
+
+@pytest.mark.parametrize(
     ("results", "unclear"),
     [
         ([], []),

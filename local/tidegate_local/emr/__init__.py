@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 
+from tidegate_local.emr import authorization
 from tidegate_local.emr.engine import Engine
 from tidegate_local.emr.handlers import Handlers, as_http
 from tidegate_local.emr.roles import Iam
@@ -37,6 +38,14 @@ def install(settings: Settings | None = None) -> Engine:
     stub._HANDLERS.clear()
     stub._HANDLERS.update(kept, **operations)
     stub.reset = engine.reset
+    authorization.install(lambda cluster_id: _tags_of(engine, cluster_id))
     engine.start()
     atexit.register(engine.stop)
     return engine
+
+
+def _tags_of(engine: Engine, cluster_id: str) -> dict[str, str]:
+    with engine.reading():
+        cluster = engine.clusters.get(cluster_id)
+        tags = cluster.request.get("Tags") or [] if cluster is not None else []
+        return {str(tag["Key"]): str(tag["Value"]) for tag in tags}

@@ -50,6 +50,15 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def text_literal(value: str) -> str:
+    """A text as Spark SQL takes it literally, whatever is in it.
+
+    The dollar sign is escaped too: Spark puts its settings in place of `${name}` before it parses, in strings as well.
+    """
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024")
+    return f"'{escaped}'"
+
+
 def from_text(name: str, type_name: str) -> Cell:
     """The text column `name` as `type_name`, if nothing is lost: digits, a time of day.
 

@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import ORIGIN, Changes
-from tidegate_spark.sources.rows import quoted
+from tidegate_spark.sources.rows import quoted, text_literal
 from tidegate_spark.strategies.plan import MergePlan, append, nothing_to_do
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract, SourceFile
@@ -66,7 +66,7 @@ def _replace(target: Target, rows: DataFrame, replaced: list[str], contract: Con
     )
     inserts = rows.withColumn(_REPLACED, sf.lit(None).cast("string"))
     source_rows = inserts.unionByName(removals, allowMissingColumns=True)
-    literal = ", ".join(_literal(source) for source in replaced)
+    literal = ", ".join(text_literal(source) for source in replaced)
     condition = f"target.{ORIGIN}.source = change.{_REPLACED} AND target.{ORIGIN}.source IN ({literal})"
     columns = [*(column.name for column in contract.columns), ORIGIN]
     values: dict[str, str | Column] = {quoted(name): f"change.{quoted(name)}" for name in columns}
@@ -147,7 +147,3 @@ def _rows_of(changes: Changes, files: list[SourceFile]) -> DataFrame:
         for file in files
     ]
     return changes.rows.where(reduce(lambda left, right: left | right, is_of))
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
