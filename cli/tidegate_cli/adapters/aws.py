@@ -60,7 +60,9 @@ def client(connection: Connection, service: str, **config: Any) -> Any:
 def plain_dynamodb(connection: Connection) -> Any:
     """A client of DynamoDB that takes and gives plain Python values, as the functions' own ledger wants it."""
     with translated():
-        resource = session_of(connection).resource("dynamodb", endpoint_url=connection.endpoint_url, config=_PATIENCE)
+        resource = session_of(connection).resource(
+            "dynamodb", endpoint_url=connection.endpoint_url, config=_PATIENCE.merge(Config(max_pool_connections=32))
+        )
         return resource.meta.client
 
 

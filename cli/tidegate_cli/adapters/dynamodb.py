@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer
 from tidegate.adapters.ledger import DynamoLedger
 from tidegate.adapters.ledger_items import RUNS_PK, STACK_KEY, arrival_key, batch_key, index_pk, run_key, table_key
+from tidegate.adapters.repair import DynamoRepair
 from tidegate.arrivals import PENDING_SHARDS
 
 from tidegate_cli import ledger
@@ -112,6 +113,11 @@ class Ledger:
 
 def _item(item: Any) -> dict[str, Any]:
     return {name: _plain(value) for name, value in item.items()}
+
+
+def repair_of(connection: Connection) -> DynamoRepair:
+    """What writes to the ledger without heeding its conditions: for its rebuild alone."""
+    return DynamoRepair(connection.ledger_table, plain_dynamodb(connection))
 
 
 def ledger_of(connection: Connection) -> DynamoLedger:
