@@ -131,6 +131,30 @@ class TestALedgerThatWasRestored:
         assert (table.last_merged_batch, table.unsettled_batch, table.lease) == (1, None, None)
         assert events.plane.delta["flights"] == [(1, "merge")]
 
+    def test_before_a_batch_was_settled_and_others_followed_settles_it_by_the_receipt_that_it_has(self) -> None:
+        # GIVEN the moment at which batch 1 was sealed, and a batch 2 that was merged since
+        events = Events()
+        events.land(A)
+        plane = events.plane
+        plan = plane.plan({}, execution("first"))
+        restored = snapshot_of(plane.ledger)
+        plane.merge(plan)
+        plane.settle("settle_run", {}, execution("first"))
+        events.land(B)
+        events.run()
+        # WHEN batch 1 is done again in the ledger of then, which the job refuses: it is no longer the table's last
+        plane.ledger = restored
+        events.run(failing={"flights": "table"})
+        # THEN it is settled, and the next number is refused until the ledger is rebuilt
+        assert restored.batch("flights", 1).state == "merged"
+        assert restored.table("flights").last_merged_batch == 1
+        events.reconcile()
+        assert "batch 2 of flights has another list" in events.run()["reason"]
+        events.rebuild()
+        events.reconcile()
+        assert list(restored.pending()) == []
+        assert restored.table("flights").last_merged_batch == 2
+
     def behind(self) -> Events:
         """Batch 2 is merged, of two files; the ledger never heard of it, and a third file has landed since."""
         events = Events()
