@@ -43,6 +43,7 @@ class TableState:
     """Failed attempts at the unsettled batch."""
     retry_after: datetime | None
     blocked_reason: str | None
+    paused_reason: str | None
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def parse_table(item: Item) -> TableState:
         failures=_int(item.get("failures")) or _int(item.get("attempts")) or 0,
         retry_after=_time(item.get("retry_after")),
         blocked_reason=item.get("blocked_reason"),
+        paused_reason=item.get("paused_reason"),
     )
 
 

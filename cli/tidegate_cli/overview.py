@@ -33,7 +33,7 @@ class TableRow:
     due_at: datetime | None
     """When the oldest pending arrival must be queryable; None if nothing is pending, or for `asap`."""
     standing: str
-    """no rows yet, up to date, waiting, late, merging, retrying or blocked."""
+    """no rows yet, up to date, waiting, late, merging, retrying, paused or blocked."""
     note: str
 
 
@@ -57,6 +57,8 @@ class Overview:
     set_aside: tuple[SetAside, ...]
     set_aside_is_all: bool
     runs: tuple[Run, ...]
+    paused_reason: str | None = None
+    """Why all tables are paused, if they are."""
 
 
 def overview(
@@ -68,6 +70,7 @@ def overview(
     pending: Sequence[Arrival],
     set_aside: tuple[Sequence[Arrival], bool],
     runs: Sequence[Run],
+    paused_reason: str | None = None,
 ) -> Overview:
     """Put together what was read."""
     by_table: dict[str, list[Arrival]] = {}
@@ -77,11 +80,15 @@ def overview(
     return Overview(
         at=now,
         tables=tuple(
-            table_row(now, name, states.get(name), promises.get(name), by_table.get(name, [])) for name in names
+            table_row(
+                now, name, states.get(name), promises.get(name), by_table.get(name, []), stack_pause=paused_reason
+            )
+            for name in names
         ),
         set_aside=count_set_aside(set_aside[0]),
         set_aside_is_all=set_aside[1],
         runs=tuple(runs),
+        paused_reason=paused_reason,
     )
 
 
@@ -91,11 +98,14 @@ def table_row(
     state: TableState | None,
     promise: Freshness | None,
     pending: Sequence[Arrival],
+    *,
+    stack_pause: str | None = None,
 ) -> TableRow:
-    """One table's line."""
+    """One table's line. `stack_pause` is why all tables are paused, if they are."""
     oldest = min((arrival.event_time for arrival in pending), default=None)
     due = due_at(promise, oldest) if promise and oldest else None
-    standing, note = _standing(now, state, oldest, due)
+    paused = stack_pause or (state.paused_reason if state else None)
+    standing, note = _paused(paused, state) if paused else _standing(now, state, oldest, due)
     return TableRow(
         table=name,
         version=state.delta_version if state else None,
@@ -109,6 +119,11 @@ def table_row(
         standing=standing,
         note=note,
     )
+
+
+def _paused(reason: str, state: TableState | None) -> tuple[str, str]:
+    at_it = f"; run {state.run_id} ends what it has begun" if state and state.run_id else ""
+    return "paused", f"{reason}{at_it}"
 
 
 def _standing(

@@ -162,7 +162,7 @@ def test_a_claim_whose_candidates_are_written_is_finished_with_these_and_nothing
             run_id="A",
             claim_id="1",
             ledger=plane.ledger,
-            objects=CrashPoint(at=0, after=True).wrap(plane.objects),
+            objects=CrashPoint(at=1, after=True).wrap(plane.objects),
             lake_bucket="lake",
             control_bucket="control",
             now=NOW,

@@ -18,6 +18,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from tidegate.errors import Throttled
 
 from tidegate_cli.connection import Connection
 from tidegate_cli.exit_codes import ExitCode
@@ -56,6 +57,15 @@ def client(connection: Connection, service: str, **config: Any) -> Any:
         )
 
 
+def plain_dynamodb(connection: Connection) -> Any:
+    """A client of DynamoDB that takes and gives plain Python values, as the functions' own ledger wants it."""
+    with translated():
+        resource = session_of(connection).resource(
+            "dynamodb", endpoint_url=connection.endpoint_url, config=_PATIENCE.merge(Config(max_pool_connections=32))
+        )
+        return resource.meta.client
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn what boto3 raises into a :class:`CliError` that says what to do."""
@@ -87,3 +97,5 @@ def translated() -> Iterator[None]:
         raise CliError(f"AWS answered {error.operation_name} with {code}: {message}") from None
     except BotoCoreError as error:
         raise CliError(str(error), ExitCode.NOT_REACHABLE) from None
+    except Throttled as error:
+        raise CliError(f"{error}. Try again in a minute.", ExitCode.NOT_REACHABLE) from None

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
-from tidegate.adapters.ledger_items import RUNS_PK, arrival_key, batch_key, index_pk, run_key, table_key
+from tidegate.adapters.ledger import DynamoLedger
+from tidegate.adapters.ledger_items import RUNS_PK, STACK_KEY, arrival_key, batch_key, index_pk, run_key, table_key
+from tidegate.adapters.repair import DynamoRepair
 from tidegate.arrivals import PENDING_SHARDS
 
 from tidegate_cli import ledger
-from tidegate_cli.adapters.aws import client, translated
+from tidegate_cli.adapters.aws import client, plain_dynamodb, translated
 from tidegate_cli.connection import Connection
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ class Ledger:
         item = self._get(table_key(table))
         return None if item is None else ledger.parse_table(item)
 
+    def paused_stack(self) -> str | None:
+        """Why all tables are paused, if they are."""
+        return (self._get(STACK_KEY) or {}).get("paused_reason")
+
     def batch(self, table: str, batch: int) -> ledger.Batch | None:
         item = self._get(batch_key(table, batch))
         return None if item is None else ledger.parse_batch(item)
@@ -107,3 +113,13 @@ class Ledger:
 
 def _item(item: Any) -> dict[str, Any]:
     return {name: _plain(value) for name, value in item.items()}
+
+
+def repair_of(connection: Connection) -> DynamoRepair:
+    """What writes to the ledger without heeding its conditions: for its rebuild alone."""
+    return DynamoRepair(connection.ledger_table, plain_dynamodb(connection))
+
+
+def ledger_of(connection: Connection) -> DynamoLedger:
+    """The ledger as the functions write it: for the few things that an operator changes."""
+    return DynamoLedger(connection.ledger_table, plain_dynamodb(connection))

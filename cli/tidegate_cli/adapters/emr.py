@@ -8,12 +8,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from tidegate.sizing import parse_cluster_name
 
 from tidegate_cli.adapters.aws import client, translated
 from tidegate_cli.connection import Connection
 
 if TYPE_CHECKING:
     from mypy_boto3_emr import EMRClient
+    from mypy_boto3_emr.literals import ClusterStateType
+
+_ALIVE: list[ClusterStateType] = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,13 @@ class Clusters:
             ended_at=timeline.get("EndDateTime"),
             steps=tuple(_step(step) for step in reversed(steps)),  # EMR lists the newest first
         )
+
+    def alive(self, stack: str) -> list[str]:
+        """Ids of the clusters that are not terminated and named as the stack's are."""
+        with translated():
+            pages = self._emr.get_paginator("list_clusters").paginate(ClusterStates=_ALIVE)
+            named = [(each["Id"], each["Name"]) for page in pages for each in page["Clusters"]]
+        return [cluster_id for cluster_id, name in named if parse_cluster_name(name, stack) is not None]
 
     def of_run(self, stack: str, run_id: str, since: datetime) -> Cluster | None:
         """The last cluster of a run, by its name: `<stack>-<run>-<pass>-<launch>`."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from tidegate.rebuild import TableLog
 
 from tidegate_cli.adapters.aws import session_of, translated
 from tidegate_cli.connection import Connection
@@ -126,6 +127,22 @@ class Lake:
         """The versions of a table, oldest first. Raises :class:`UnknownTable`."""
         return [_commit(entry) for entry in reversed(self.open(table).history())]
 
+    def log(self, table: str, app_id: str) -> TableLog | None:
+        """What a table says of the batches of an app id: keeps to `tidegate.usecases.rebuild_ledger.TableLogs`.
+
+        The last batch comes from the table's transactions, which checkpoints keep; commits are cleaned up in time.
+        """
+        try:
+            opened = self.open(table)
+        except UnknownTable:
+            return None
+        told = {}
+        for entry in opened.history():
+            ours = _told(entry)
+            if isinstance(ours.get("batch"), int):
+                told[ours["batch"]] = (int(entry["version"]), ours)
+        return TableLog(opened.transaction_version(app_id), opened.version(), told)
+
     def _add(self, engine: QueryBuilder, name: str, *, show_origin: bool) -> None:
         """Make a table known to the engine by the name that the query gives it."""
         table = self.open(name.lower())
@@ -173,11 +190,7 @@ def _result(table: Any) -> Result:
 
 
 def _commit(entry: Mapping[str, Any]) -> Commit:
-    note = entry.get("userMetadata")
-    try:
-        ours = json.loads(note).get("tidegate", {}) if note else {}
-    except (ValueError, AttributeError):
-        ours = {}
+    ours = _told(entry)
     return Commit(
         version=int(entry["version"]),
         at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
@@ -186,6 +199,16 @@ def _commit(entry: Mapping[str, Any]) -> Commit:
         run_id=ours.get("run_id"),
         metrics=entry.get("operationMetrics") or {},
     )
+
+
+def _told(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a batch's commit was told; empty if somebody else made it."""
+    note = entry.get("userMetadata")
+    try:
+        ours = json.loads(note).get("tidegate", {}) if note else {}
+    except (ValueError, AttributeError):
+        return {}
+    return ours if isinstance(ours, dict) else {}
 
 
 def _in_words(message: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from tidegate.adapters.objects import S3Objects
 
 from tidegate_cli.adapters.aws import client, translated
 from tidegate_cli.connection import Connection
@@ -21,9 +22,7 @@ class ObjectStore:
     """The buckets of one stack."""
 
     def __init__(self, connection: Connection) -> None:
-        self._s3: S3Client = client(
-            connection, "s3", s3={"addressing_style": "path" if connection.is_local else "auto"}
-        )
+        self._s3 = _client(connection)
 
     def folders(self, bucket: str, prefix: str = "") -> Iterator[str]:
         """The names of the folders right below a prefix."""
@@ -52,3 +51,13 @@ class ObjectStore:
         """Write an object."""
         with translated():
             self._s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+def objects_of(connection: Connection) -> S3Objects:
+    """The objects as the functions read and write them."""
+    return S3Objects(_client(connection))
+
+
+def _client(connection: Connection) -> S3Client:
+    found: S3Client = client(connection, "s3", s3={"addressing_style": "path" if connection.is_local else "auto"})
+    return found

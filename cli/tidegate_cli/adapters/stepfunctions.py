@@ -78,6 +78,14 @@ class StateMachine:
         with translated():
             self._states.redrive_execution(executionArn=arn)
 
+    def running(self) -> list[str]:
+        """ARNs of the executions that have not ended."""
+        with translated():
+            pages = self._states.get_paginator("list_executions").paginate(
+                stateMachineArn=self._arn, statusFilter="RUNNING"
+            )
+            return [execution["executionArn"] for page in pages for execution in page["executions"]]
+
     def deployed_artifacts(self) -> str | None:
         """The prefix in the control bucket with what runs are made of: `artifacts/<hash>/`."""
         with translated():

@@ -20,7 +20,9 @@ from tidegate_cli.output import out, print_json
 from tidegate_cli.overview import Overview, overview
 from tidegate_cli.verbs.options import JsonOption, ProfileOption, RegionOption, StackOption
 
-_COLORS = {"up to date": "green", "late": "red", "blocked": "red", "retrying": "yellow", "merging": "cyan"}
+_COLORS = {
+    "up to date": "green", "late": "red", "blocked": "red", "retrying": "yellow", "paused": "yellow", "merging": "cyan",
+}  # fmt: skip
 _RUN_COLORS = {"succeeded": "green", "failed": "red", "running": "cyan"}
 
 
@@ -59,6 +61,7 @@ def read(connection: Connection, *, run_limit: int = 5) -> Overview:
         pending=pending,
         set_aside=ledger.set_aside(),
         runs=ledger.runs(run_limit) if run_limit else [],
+        paused_reason=ledger.paused_stack(),
     )
 
 
@@ -74,6 +77,8 @@ def deployed_promises(connection: Connection) -> dict[str, Any]:
 
 def show(found: Overview, console: Console) -> None:
     """Print an overview."""
+    if found.paused_reason:
+        console.print(Text(f"All tables are paused: {found.paused_reason}. `tidegate resume --all` ends it.\n"))
     console.print(tables_table(found))
     waiting = sum(row.pending_files for row in found.tables)
     total = sum(row.pending_bytes for row in found.tables)

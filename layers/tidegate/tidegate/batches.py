@@ -15,7 +15,7 @@ from tidegate.contracts import Contract
 
 MANIFEST_SCHEMA = 1
 EPOCH = 1
-"""Of the ledger: a rewound or rebuilt ledger counts its batches anew under another epoch."""
+"""Of the ledger: one that counts its batches anew does so under another epoch. A rebuilt one goes on counting."""
 
 TABLES_A_STEP = 50
 """Small tables that share one Spark application: few enough for the first to be settled soon."""
@@ -124,6 +124,11 @@ def _newest_sequencers(taken: Sequence[Arrival]) -> dict[str, str]:
     return newest
 
 
+def app_id_of(table: str) -> str:
+    """Delta's `txnAppId` of a table's batches."""
+    return f"tidegate:{table}:{EPOCH}"
+
+
 def manifest_of(
     contract: Contract, batch: int, predecessor: int | None, files: Sequence[Arrival], lake_bucket: str
 ) -> bytes:
@@ -137,7 +142,7 @@ def manifest_of(
         "table": contract.table,
         "batch": batch,
         "predecessor": predecessor,
-        "app_id": f"tidegate:{contract.table}:{EPOCH}",
+        "app_id": app_id_of(contract.table),
         "target": f"s3://{lake_bucket}/{contract.table}",
         "contract": contract.compiled,
         "files": [
@@ -254,6 +259,16 @@ def halves_of(files: Sequence[Mapping[str, Any]]) -> list[Sequence[Mapping[str, 
         return []
     middle = len(files) // 2
     return [files[:middle], files[middle:]]
+
+
+def half_lists(files: Sequence[Mapping[str, Any]], table: str, batch: int) -> list[Candidates]:
+    """The halves of a voided batch as lists of candidates; none if its file is alone."""
+    return [
+        Candidates(
+            tuple(arrival_of_entry(entry, table, "claimed", batch) for entry in half), (), left=0, opened_from=batch
+        )
+        for half in halves_of(files)
+    ]
 
 
 def group_steps(sizes: Mapping[str, int]) -> list[StepGroup]:

@@ -45,6 +45,10 @@ class ClaimMoved(TidegateError):
     """A claim or a batch is not as this run left it: another one got between."""
 
 
+class LedgerBehind(TidegateError):
+    """The ledger hands out a batch number that was used before: it was restored to an earlier moment, or lost."""
+
+
 class Throttled(TidegateError):
     """AWS asked for fewer calls, and botocore's own retries did not help. Trying again later does."""
 

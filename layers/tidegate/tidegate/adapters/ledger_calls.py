@@ -20,9 +20,10 @@ FIRST_PAUSE_S = 0.05
 class LedgerCalls:
     """One DynamoDB table. Its client may be shared between threads."""
 
-    def __init__(self, table_name: str) -> None:
+    def __init__(self, table_name: str, client: Any = None) -> None:
+        """`client` is that of a DynamoDB resource, for a caller with credentials or an endpoint of its own."""
         # The resource's client, because it takes and gives plain Python values.
-        self._client: Any = boto3.resource("dynamodb", config=CONFIG).meta.client
+        self._client: Any = client or boto3.resource("dynamodb", config=CONFIG).meta.client
         self._name = table_name
 
     def _indexed(self, partition: str, table: str | None) -> Iterator[Mapping[str, Any]]:

@@ -16,8 +16,9 @@ _WRITTEN_AT_THIS_MOMENT = frozenset({"ConditionalRequestConflict", "409"})
 class S3Objects:
     """Keeps to `tidegate.ports.Objects`. Its client may be shared between threads."""
 
-    def __init__(self) -> None:
-        self._client: Any = boto3.client("s3", config=CONFIG)
+    def __init__(self, client: Any = None) -> None:
+        """`client` is for a caller with credentials or an endpoint of its own."""
+        self._client: Any = client or boto3.client("s3", config=CONFIG)
 
     def read(self, uri: str) -> bytes | None:
         bucket, key = split_uri(uri)

@@ -11,6 +11,8 @@ The one who opened it may still be alive, asleep between two lines. So candidate
 own: whoever gives up a claim that has none writes "none" in their place, and the sleeper wakes to find that it lost.
 """
 
+import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -24,7 +26,7 @@ from tidegate.batches import (
     sha256_of,
 )
 from tidegate.contracts import Contract
-from tidegate.errors import ClaimMoved
+from tidegate.errors import ClaimMoved, LedgerBehind
 from tidegate.ports import Batch, Ledger, Objects, OpenClaim, Table
 
 THREADS = 16
@@ -46,23 +48,24 @@ def claim_batch(
 
     `claim_id` is never used twice for a table.
 
-    Raises ClaimMoved if another run got between, Throttled.
+    Raises ClaimMoved if another run got between, LedgerBehind if the number was used before, Throttled.
     """
     number = table.next_batch
     folder = f"s3://{control_bucket}/batches/{table.name}/{number:012d}"
+    manifest_uri = f"{folder}/manifest.json"
     claim = table.open_claim
     candidates = _candidates_of(claim, table.name, ledger, objects) if claim is not None else None
     if claim is None or candidates is None:
         if table.reopened:
             claim = OpenClaim(number, min(table.reopened))
-            ledger.open_claim(table.name, run_id, claim)
+            _open(claim, table.name, run_id, manifest_uri=manifest_uri, ledger=ledger, objects=objects)
             candidates = _read(claim, objects)
         else:
             candidates = choose_candidates(ledger.pending(table.name), contract)
             if not candidates.files:
                 return None
             claim = OpenClaim(number, f"{folder}/candidates-{claim_id}.json")
-            ledger.open_claim(table.name, run_id, claim)
+            _open(claim, table.name, run_id, manifest_uri=manifest_uri, ledger=ledger, objects=objects)
             if not objects.create(claim.candidates_uri, candidates_document(candidates)):
                 raise ClaimMoved(f"batch {number} of {table.name} was given up for {run_id} while it chose its files")
 
@@ -73,13 +76,17 @@ def claim_batch(
         return None
     manifest = manifest_of(contract, number, table.last_merged_batch, mine, lake_bucket)
     # Create-only: should two finish the same claim, the first list stands.
-    objects.create(f"{folder}/manifest.json", manifest)
-    manifest = objects.read(f"{folder}/manifest.json") or manifest
+    objects.create(manifest_uri, manifest)
+    manifest = objects.read(manifest_uri) or manifest
+    if not _lists_just(manifest, mine):
+        if ledger.table(table.name).open_claim != claim:
+            raise ClaimMoved(f"batch {number} of {table.name} was sealed while {run_id} marked its files")
+        raise _behind(table.name, number, manifest_uri)
     batch = Batch(
         table=table.name,
         number=number,
         predecessor=table.last_merged_batch,
-        manifest_uri=f"{folder}/manifest.json",
+        manifest_uri=manifest_uri,
         manifest_sha256=sha256_of(manifest),
         files=len(mine),
         size_bytes=sum(arrival.size_bytes for arrival in mine),
@@ -90,6 +97,35 @@ def claim_batch(
     )
     ledger.seal(batch, run_id, claim)
     return batch
+
+
+def _open(claim: OpenClaim, table: str, run_id: str, *, manifest_uri: str, ledger: Ledger, objects: Objects) -> None:
+    """Open a claim on a number that nobody has used. Raises ClaimMoved, LedgerBehind.
+
+    Were it sealed with the list that is there, files of another list would count as merged and never be.
+    """
+    # Looked at first, believed last: if somebody sealed the number meanwhile, the claim can't be opened.
+    was_used = objects.read(manifest_uri) is not None
+    ledger.open_claim(table, run_id, claim)
+    if was_used:
+        raise _behind(table, claim.batch, manifest_uri)
+
+
+def _lists_just(manifest: bytes, mine: Sequence[Arrival]) -> bool:
+    """Whether a manifest lists these arrivals and no others: it need not be the one that was just made of them.
+
+    Whoever finishes a claim marks the same arrivals as long as it is open. Another list is another claim's.
+    """
+    listed = {(each["bucket"], each["key"], each["sequencer"]) for each in json.loads(manifest)["files"]}
+    return listed == {(each.bucket, each.key, each.sequencer) for each in mine}
+
+
+def _behind(table: str, number: int, manifest_uri: str) -> LedgerBehind:
+    return LedgerBehind(
+        f"batch {number} of {table} has another list of files already, in {manifest_uri}: the ledger was restored to "
+        "an earlier moment, or lost. Nothing was merged. `tidegate ledger rebuild` brings it up to date; "
+        "docs/operations.md says how"
+    )
 
 
 def _candidates_of(claim: OpenClaim, table: str, ledger: Ledger, objects: Objects) -> Candidates | None:

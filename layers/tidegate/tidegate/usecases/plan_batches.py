@@ -12,7 +12,7 @@ from typing import Any
 
 from tidegate.batches import GROUPS_A_ROUND, group_steps, location_of, staged_name
 from tidegate.contracts import Contracts
-from tidegate.errors import ClaimMoved, LeaseHeld, SourceGone
+from tidegate.errors import ClaimMoved, LeaseHeld, LedgerBehind, SourceGone
 from tidegate.ports import Batch, Clusters, Lease, Ledger, Machine, Objects, Table
 from tidegate.runs import Run
 from tidegate.usecases.claim_batch import claim_batch
@@ -152,6 +152,10 @@ def _plan_table(
         batch = _batch_of(table, run, lease, ports=ports, contracts=contracts, now=now)
     except ClaimMoved as moved:
         plan.hold(name, str(moved))
+        return None
+    except LedgerBehind as behind:
+        ports.ledger.block_table(name, str(behind))
+        plan.hold(name, str(behind))
         return None
     if batch is None:
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tidegate.batches import Candidates, arrival_of_entry, candidates_document, halves_of
+from tidegate.batches import candidates_document, half_lists
 from tidegate.failures import decide_retry
 from tidegate.ports import Batch, Clusters, Ledger, Objects
 from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts
@@ -113,9 +113,7 @@ def _open_up(batch: Batch, run: Run, verdict: Voided, ports: SettlePorts, now: d
     files = _files_of(batch, ports)
     folder = f"s3://{ports.control_bucket}/batches/{batch.table}/{batch.number:012d}"
     reopened = []
-    for number, half in enumerate(halves_of(files), start=1):
-        arrivals = tuple(arrival_of_entry(entry, batch.table, "claimed", batch.number) for entry in half)
-        candidates = Candidates(arrivals, (), left=0, opened_from=batch.number)
+    for number, candidates in enumerate(half_lists(files, batch.table, batch.number), start=1):
         reopened.append(f"{folder}/half-{number}.json")
         ports.objects.create(reopened[-1], candidates_document(candidates))
     if not reopened:
