@@ -16,7 +16,7 @@ _HEAD = "Traceback (most recent call last):"
 # The first line after the frames: `module.Name: message`, or the name alone.
 _LAST_LINE = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?::|$)")
 _NAMES_ON_AWS = (
-    (re.compile(r"^Worker process died"), "Runtime.ExitError"),
+    (re.compile(r"^Worker process (died|exited immediately)"), "Runtime.ExitError"),
     (re.compile(r"^Worker init failed: No module named"), "Runtime.ImportModuleError"),
 )
 

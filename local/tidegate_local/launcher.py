@@ -12,19 +12,22 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tidegate_local import jars, java, processes, settings
 from tidegate_local.deploy import CHECKOUT, STACK, client_of, deploy, environment_of
+from tidegate_local.faults.kinds import InvalidFault
+from tidegate_local.faults.plan import add_faults, plan_faults, told
 from tidegate_local.preflight import LocalCloudError, check_port, check_room, find_sam
 from tidegate_local.settings import Settings
 
-__all__ = ["LocalCloud", "LocalCloudError", "down", "read", "status", "up"]
+__all__ = ["LocalCloud", "LocalCloudError", "down", "fault", "read", "status", "up"]
 
 _START_LIMIT_S = 60
 _HEALTH = "/_ministack/health"
@@ -140,6 +143,31 @@ def status(*, here: Settings | None = None) -> str:
     except (BotoCoreError, ClientError) as error:
         under_way = [f"It does not say what is under way: {error}"]
     return "\n".join([head, *under_way])
+
+
+def fault(texts: Sequence[str] = (), *, clear: bool = False, here: Settings | None = None) -> str:
+    """Plan faults, each a JSON object, beside those that are planned, or with `clear` in their place. Says what is
+    planned then. Raises LocalCloudError."""
+    here = here or settings.current()
+    if read(here) is None:
+        raise LocalCloudError(
+            "no local cloud is running, and a plan ends with its cloud: `tidegate local up` starts one"
+        )
+    try:
+        (plan_faults if clear else add_faults)(here.faults_file, [_parsed(text) for text in texts])
+    except InvalidFault as error:
+        raise LocalCloudError(f"{error}. local/README.md has all faults") from error
+    return told(here.faults_file)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InvalidFault(f"{text} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidFault(f"{text} is not a JSON object")
+    return found
 
 
 def _under_way(here: Settings, cloud: LocalCloud) -> list[str]:

@@ -87,7 +87,7 @@ class Settings:
 
     @property
     def faults_file(self) -> Path:
-        """Planned faults, see `tidegate_local.emr.faults`."""
+        """Planned faults, see `tidegate_local.faults.plan`."""
         return self.run_dir / "faults.json"
 
     def wait_s(self, real_s: float) -> float:

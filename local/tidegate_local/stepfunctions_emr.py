@@ -14,6 +14,9 @@ from typing import Any
 from ministack.services import emr, stepfunctions
 
 from tidegate_local import stepfunctions_scope
+from tidegate_local.faults.answers import Refusal
+from tidegate_local.faults.calls import strike_inside
+from tidegate_local.faults.requests import Call, resources_of
 from tidegate_local.stepfunctions_scope import ScopeOver
 
 PREFIX = "arn:aws:states:::elasticmapreduce:"
@@ -140,14 +143,28 @@ def _wait(look: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
 
 
 def _call(operation: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Call the local EMR as a client would; a refusal becomes the integration's error."""
-    status, _, body = emr._HANDLERS[operation](data)
-    answer: dict[str, Any] = json.loads(body) if body else {}
-    if status >= 400:
-        code, message = answer.get("__type", "unknown"), answer.get("message", "")
-        name = f"EMR.{code}" if code in _HAVE_A_CLASS else REFUSED
-        raise _error(name, f"{message} (Service: AmazonElasticMapReduce; Status Code: {status}; Error Code: {code})")
+    """Call the local EMR as a client would; a refusal becomes the integration's error. Planned faults strike here."""
+
+    def call() -> dict[str, Any]:
+        status, _, body = emr._HANDLERS[operation](data)
+        answer: dict[str, Any] = json.loads(body) if body else {}
+        if status >= 400:
+            raise _refused(Refusal(status, answer.get("__type", "unknown"), answer.get("message", "")))
+        return answer
+
+    named = Call((f"elasticmapreduce:{operation}",), resources_of(data))
+    answer: dict[str, Any] = strike_inside(named, call, _refused)
     return answer
+
+
+def _refused(refusal: Refusal) -> Exception:
+    # The Java SDK ends the name of every class of errors in Exception.
+    class_name = refusal.code if refusal.code.endswith("Exception") else f"{refusal.code}Exception"
+    return _error(
+        f"EMR.{class_name}" if class_name in _HAVE_A_CLASS else REFUSED,
+        f"{refusal.message} (Service: AmazonElasticMapReduce; Status Code: {refusal.status}; "
+        f"Error Code: {refusal.code})",
+    )
 
 
 def _error(name: str, cause: str) -> Exception:

@@ -32,6 +32,9 @@ class FakeLauncher(ModuleType):
     def status(self) -> str:
         return self._note("status", {})
 
+    def fault(self, texts: list[str], *, clear: bool) -> str:
+        return self._note("fault", {"texts": texts, "clear": clear})
+
     def _note(self, verb: str, options: dict[str, Any]) -> str:
         self.asked.append((verb, options))
         if self.refusal:
@@ -54,6 +57,11 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
         (["up", "--detach", "--port", "5000"], ("up", {"detach": True, "port": 5000})),
         (["down"], ("down", {})),
         (["status"], ("status", {})),
+        (["fault"], ("fault", {"texts": [], "clear": False})),
+        (
+            ["fault", '{"fault": "no_capacity"}', "--clear"],
+            ("fault", {"texts": ['{"fault": "no_capacity"}'], "clear": True}),
+        ),
     ],
 )
 def test_each_verb_is_handed_over(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tidegate_local.emr import lifecycle
 from tidegate_local.emr.events import cluster_event, step_event
-from tidegate_local.emr.faults import Faults
 from tidegate_local.emr.lifecycle import ClusterChanged, KillStep, StartStep, StepChanged, Waits
 from tidegate_local.emr.model import Cluster, ClusterState, Fleet, Reason, Step, StepState
+from tidegate_local.faults.kinds import check
+from tidegate_local.faults.plan import Faults
 
 WAITS = Waits(starting_s=240, bootstrapping_s=60, terminating_s=60, resizing_s=180, scale=1.0, idle_floor_s=20)
 NAME = "tidegate-run-1-0-0"
@@ -238,7 +238,7 @@ def test_a_resize_takes_its_time() -> None:
 
 
 def planned(*faults: dict[str, Any]) -> Faults:
-    return Faults(planned=faults)
+    return Faults(planned=[check(fault) for fault in faults])
 
 
 def test_no_capacity_cancels_the_steps_of_a_cluster_that_never_was() -> None:
@@ -270,6 +270,69 @@ def test_lost_nodes_end_an_up_cluster_with_errors() -> None:
     assert cluster.reason.code == "INSTANCE_FAILURE"
 
 
+@pytest.mark.parametrize(("state", "at_s"), [("STARTING", 1), ("BOOTSTRAPPING", 241), ("WAITING", UP_AT + 1)])
+@pytest.mark.parametrize(
+    ("fault", "code", "end"),
+    [
+        ("lost_nodes", "INSTANCE_FAILURE", ClusterState.TERMINATED_WITH_ERRORS),
+        ("internal_error", "INTERNAL_ERROR", ClusterState.TERMINATED_WITH_ERRORS),
+        ("ended_by_hand", "USER_REQUEST", ClusterState.TERMINATED),
+    ],
+)
+def test_a_cluster_dies_in_each_state(fault: str, code: str, end: ClusterState, state: str, at_s: float) -> None:
+    cluster = a_cluster(a_step(1)) if state != "WAITING" else a_cluster()
+    faults = planned({"fault": fault, "state": state})
+    pass_time(cluster, at_s, faults)
+    assert cluster.state is ClusterState.TERMINATING
+    pass_time(cluster, at_s + 60, faults)
+    assert (cluster.state, cluster.reason.code) == (end, code)
+    assert all(step.state is StepState.CANCELLED for step in cluster.steps)
+
+
+def test_a_cluster_that_dies_of_its_own_accord_dies_when_it_is_up_and_after_its_time() -> None:
+    cluster = a_cluster()
+    faults = planned({"fault": "internal_error", "after_s": 10})
+    for at_s in (1, 241, UP_AT, UP_AT + 9):
+        pass_time(cluster, at_s, faults)
+    assert cluster.state is ClusterState.WAITING
+    pass_time(cluster, UP_AT + 10, faults)
+    assert cluster.state is ClusterState.TERMINATING
+
+
+@pytest.mark.parametrize("fault", ["quota", "bad_configuration"])
+def test_a_cluster_that_is_refused_while_it_starts(fault: str) -> None:
+    cluster = a_cluster(a_step(1))
+    pass_time(cluster, 240, planned({"fault": fault}))
+    pass_time(cluster, 300)
+    assert (cluster.state, cluster.reason.code) == (ClusterState.TERMINATED_WITH_ERRORS, "VALIDATION_ERROR")
+
+
+def test_a_cluster_is_stuck_in_a_state_for_a_while_and_once() -> None:
+    cluster = a_cluster()
+    faults = planned({"fault": "stuck", "state": "TERMINATING", "seconds": 100, "times": 2})
+    pass_time(cluster, UP_AT, faults)
+    lifecycle.terminate(cluster, UP_AT, Reason("USER_REQUEST"))
+    pass_time(cluster, UP_AT + 60, faults)
+    assert cluster.state is ClusterState.TERMINATING
+    assert lifecycle.next_wake_s(cluster, WAITS, busy=False) == UP_AT + 160
+    pass_time(cluster, UP_AT + 160, faults)
+    assert cluster.state is ClusterState.TERMINATED
+
+
+def test_a_step_that_waits_is_cancelled() -> None:
+    cluster = a_cluster(a_step(1), a_step(2))
+    pass_time(cluster, 1, planned({"fault": "step_cancelled", "step": "step 2"}))
+    assert [step.state for step in cluster.steps] == [StepState.PENDING, StepState.CANCELLED]
+    pass_time(cluster, UP_AT)
+    assert cluster.state is ClusterState.RUNNING
+
+
+def test_a_step_that_hangs_is_told_for_how_long() -> None:
+    cluster = a_cluster(a_step(1))
+    effects = pass_time(cluster, UP_AT, planned({"fault": "step_hangs", "after_s": 2, "seconds": 9}))
+    assert StartStep("s-1", hangs=(2, 9)) in effects
+
+
 def test_a_step_s_death_is_planned_by_name_and_strikes_once() -> None:
     cluster = a_cluster(a_step(1), a_step(2), concurrency=2)
     effects = pass_time(cluster, UP_AT, planned({"fault": "step_death", "step": "step 2", "after_s": 5}))
@@ -277,24 +340,6 @@ def test_a_step_s_death_is_planned_by_name_and_strikes_once() -> None:
         StartStep("s-1"),
         StartStep("s-2", dies_after_s=5),
     ]
-
-
-def test_a_fault_strikes_as_often_as_planned_and_only_whom_it_names() -> None:
-    faults = planned({"fault": "no_capacity", "cluster": "tidegate-*", "times": 2})
-    assert faults.strike("no_capacity", cluster="other") is None
-    struck = [faults.strike("no_capacity", cluster="tidegate-1") is not None for _ in range(3)]
-    assert struck == [True, True, False]
-
-
-def test_a_broken_faults_file_plans_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = tmp_path / "faults.json"
-    faults = Faults()
-    for text, count in (("[", 0), ('[{"fault": "meteor"}]', 0), ('{"fault": "lost_nodes"}', 1)):
-        file.write_text(text)
-        faults.read(file)
-        assert len(faults.planned) == count
-    assert "not readable" in caplog.text
-    assert "are ignored" in caplog.text
 
 
 # Events

@@ -117,6 +117,7 @@ def test_of_a_chain_of_exceptions_the_last_one_counts() -> None:
     ("message", "name"),
     [
         ("Worker process died", "Runtime.ExitError"),
+        ("Worker process exited immediately. stderr: ", "Runtime.ExitError"),
         ("Worker init failed: No module named 'nosuch'", "Runtime.ImportModuleError"),
     ],
 )

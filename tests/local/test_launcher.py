@@ -45,6 +45,11 @@ def test_a_missing_sam_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.Mo
         launcher.start(own_settings(tmp_path))
 
 
+def test_no_fault_is_planned_where_no_cloud_is(tmp_path: Path) -> None:
+    with pytest.raises(LocalCloudError, match="no local cloud is running"):
+        launcher.fault(['{"fault": "lost_nodes"}'], here=own_settings(tmp_path))
+
+
 def test_down_without_a_cloud_says_so_and_is_fine(tmp_path: Path) -> None:
     assert launcher.down(here=own_settings(tmp_path)) == "No local cloud was running."
 

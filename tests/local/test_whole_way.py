@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from systems import System, wait_for
+from tidegate_local.faults.plan import plan_faults, strikes
 
 pytestmark = pytest.mark.local_cloud
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,14 +74,16 @@ def test_whatever_lands_is_merged_or_set_aside_with_a_reason(system: System) -> 
 
 
 def test_a_run_whose_step_is_killed_fails_and_a_redrive_merges_its_batch_once(system: System) -> None:
-    # GIVEN a run whose Spark process is killed in the middle
-    system.cloud.here.faults_file.write_text(json.dumps([{"fault": "step_death", "after_s": 4}]))
+    # GIVEN a run whose Spark process is killed when it is about to commit
+    commit = {"call": "s3:PutObject", "resource": "*/planes/_delta_log/*.json"}
+    plan_faults(system.cloud.here.faults_file, [{"fault": "killed", "step": "*", **commit}])
     system.land("planes/p.csv", PLANES_HEADER, "N1,1999,Fixed wing,EMBRAER,EMB-145XR,2,55,,Turbo-fan")
     system.wait_recorded("planes/p.csv")
     arn = system.dispatch()
     failed = system.end_of(arn)
     # THEN the execution fails with words, and no cluster is left
     assert (failed["status"], failed["error"]) == ("FAILED", "RunFailed"), failed
+    assert strikes(system.cloud.here.faults_file)[-1]["on"]["call"][0] == "s3:PutObject"
     assert "planes batch 1" in failed["cause"]
     assert "Redrive" in failed["cause"]
     assert system.live_clusters() == []

@@ -39,6 +39,19 @@ def status() -> None:
     _launch(lambda launcher: launcher.status())
 
 
+@app.command()
+def fault(
+    planned: Annotated[
+        list[str] | None,
+        typer.Argument(help='Faults as JSON, such as \'{"fault": "no_capacity"}\'; local/README.md has them all.'),
+    ] = None,
+    *,
+    clear: Annotated[bool, typer.Option("--clear", help="Forget what was planned before.")] = False,
+) -> None:
+    """Plan that something goes wrong in the local cloud, and say what is planned and has struck."""
+    _launch(lambda launcher: launcher.fault(planned or [], clear=clear))
+
+
 def _launch(action: Callable[[ModuleType], str]) -> None:
     from tidegate_local import launcher, settings
 

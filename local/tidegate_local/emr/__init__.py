@@ -2,7 +2,7 @@
 
 Here clusters have a life: they start, bootstrap, run or wait, and terminate, at a scaled pace; steps are
 real `spark-submit` processes; the step concurrency, idle policies, fleets and EventBridge events are
-there; capacity, bootstrap, step and node faults come on demand (`faults.py`).
+there; clusters and steps die on demand in each of their states (`faults/`).
 """
 
 from __future__ import annotations

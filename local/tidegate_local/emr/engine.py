@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tidegate_local.emr import events, lifecycle
-from tidegate_local.emr.faults import Faults
 from tidegate_local.emr.lifecycle import ClusterChanged, Effect, KillStep, StartStep, StepChanged, Waits
 from tidegate_local.emr.model import OVER, Cluster, Json
 from tidegate_local.emr.step_process import StepOrder, StepProcess
+from tidegate_local.faults.plan import faults_of
 from tidegate_local.settings import Settings
 
 logger = logging.getLogger("tidegate.local.emr")
@@ -35,7 +35,7 @@ class Engine:
         self._publish = publish
         self._contexts: dict[str, contextvars.Context] = {}
         self._processes: dict[tuple[str, str], StepProcess] = {}
-        self._faults = Faults()
+        self._faults = faults_of(settings.faults_file)
         self._outbox: list[tuple[Cluster, Effect]] = []
         self._changed = threading.Condition(threading.RLock())
         self._events: queue.SimpleQueue[tuple[contextvars.Context, Json]] = queue.SimpleQueue()
@@ -96,7 +96,6 @@ class Engine:
         with self._changed:
             if not self._outbox:
                 self._changed.wait(timeout=self._seconds_to_next())
-            self._faults.read(self.settings.faults_file)
             for cluster in self.clusters.values():
                 if cluster.state not in OVER:
                     busy = self._is_busy(cluster)
@@ -144,6 +143,7 @@ class Engine:
                 configurations=tuple(cluster.request.get("Configurations") or ()),
                 log_uri=cluster.log_uri,
                 dies_after_s=effect.dies_after_s,
+                hangs=effect.hangs,
             )
             process = StepProcess(order, self.settings, self._on_end, self._on_over)
             self._processes[cluster.id, step.id] = process

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tidegate_local.emr import faults as fault_kinds
-from tidegate_local.emr.faults import Faults
+from tidegate_local.emr import deaths
 from tidegate_local.emr.model import (
     ACTIVE_STEP,
     GOING_UP,
@@ -23,6 +22,8 @@ from tidegate_local.emr.model import (
     Step,
     StepState,
 )
+from tidegate_local.faults import kinds
+from tidegate_local.faults.plan import Faults
 from tidegate_local.settings import Settings
 
 REAL_STARTING_S = 240.0
@@ -60,10 +61,11 @@ class Waits:
 
 @dataclass(frozen=True)
 class StartStep:
-    """Start the step's process; kill it `dies_after_s` seconds later, if given."""
+    """Start the step's process; kill it `dies_after_s` seconds later, if given, or stop it (after s, for s)."""
 
     step_id: str
     dies_after_s: float | None = None
+    hangs: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def advance(cluster: Cluster, now_s: float, waits: Waits, faults: Faults, *, bus
     while True:
         before = cluster.state
         _finish_resizes(cluster, now_s)
+        effects += _strike_down(cluster, now_s, faults)
         if cluster.state is ClusterState.STARTING:
             effects += _from_starting(cluster, now_s, waits, faults)
         elif cluster.state is ClusterState.BOOTSTRAPPING:
@@ -105,7 +108,7 @@ def advance(cluster: Cluster, now_s: float, waits: Waits, faults: Faults, *, bus
         elif cluster.state in UP:
             effects += _while_up(cluster, now_s, waits, faults)
         elif cluster.state is ClusterState.TERMINATING:
-            effects += _from_terminating(cluster, now_s, waits, busy=busy)
+            effects += _from_terminating(cluster, now_s, waits, faults, busy=busy)
         if cluster.state is before:
             return effects
 
@@ -119,7 +122,7 @@ def next_wake_s(cluster: Cluster, waits: Waits, *, busy: bool) -> float | None:
         ClusterState.TERMINATING: waits.terminating_s,
     }.get(cluster.state)
     if duration is not None and not (busy and cluster.state is ClusterState.TERMINATING):
-        due.append(cluster.state_since_s + duration)
+        due.append(max(cluster.state_since_s + duration, cluster.stuck_until_s))
     ends_idle_s = _ends_idle_s(cluster, waits)
     if ends_idle_s is not None:
         due.append(ends_idle_s)
@@ -188,12 +191,14 @@ def cancel_step(step: Step, now_s: float) -> tuple[str, str, list[Effect]]:
 
 
 def _from_starting(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
-    if now_s < cluster.state_since_s + waits.starting_s:
+    if now_s < cluster.state_since_s + waits.starting_s or _is_stuck(cluster, now_s, faults):
         return []
     if cluster.flaw is not None:
         return terminate(cluster, now_s, cluster.flaw, with_errors=True)
-    if faults.strike(fault_kinds.NO_CAPACITY, cluster=cluster.name):
-        return terminate(cluster, now_s, *_no_capacity(cluster), with_errors=True, error=_CAPACITY_ERROR)
+    fault = faults.strike(kinds.NO_CAPACITY, kinds.QUOTA, kinds.BAD_CONFIGURATION, cluster=cluster.name)
+    if fault is not None:
+        death = deaths.while_starting(fault["fault"], cluster)
+        return terminate(cluster, now_s, death.reason, with_errors=True, error=death.error)
     for fleet in cluster.fleets:
         fleet.state = "BOOTSTRAPPING"
         fleet.provisioned_on_demand, fleet.provisioned_spot = fleet.on_demand, fleet.spot
@@ -206,14 +211,10 @@ def _from_starting(cluster: Cluster, now_s: float, waits: Waits, faults: Faults)
 
 
 def _from_bootstrapping(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
-    if now_s < cluster.state_since_s + waits.bootstrapping_s:
+    if now_s < cluster.state_since_s + waits.bootstrapping_s or _is_stuck(cluster, now_s, faults):
         return []
-    if faults.strike(fault_kinds.BOOTSTRAP_FAILURE, cluster=cluster.name):
-        reason = Reason(
-            "BOOTSTRAP_FAILURE",
-            "On the master instance (i-0), bootstrap action 1 returned a non-zero return code",
-        )
-        return terminate(cluster, now_s, reason, with_errors=True)
+    if faults.strike(kinds.BOOTSTRAP_FAILURE, cluster=cluster.name):
+        return terminate(cluster, now_s, deaths.BOOTSTRAP_FAILED, with_errors=True)
     cluster.ready_s = now_s
     for fleet in cluster.fleets:
         fleet.state, fleet.ready_s = "RUNNING", now_s
@@ -223,18 +224,13 @@ def _from_bootstrapping(cluster: Cluster, now_s: float, waits: Waits, faults: Fa
 
 
 def _while_up(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
-    if faults.strike(fault_kinds.LOST_NODES, cluster=cluster.name):
-        reason = Reason("INSTANCE_FAILURE", "All slaves in the job flow were terminated due to Spot interruptions")
-        return terminate(cluster, now_s, reason, with_errors=True)
     effects: list[Effect] = []
     in_work = sum(1 for step in cluster.steps if step.state in (StepState.RUNNING, StepState.CANCEL_PENDING))
     for step in cluster.steps:
         if step.state is StepState.PENDING and in_work < cluster.concurrency:
             in_work += 1
             step.state, step.started_s = StepState.RUNNING, now_s
-            death = faults.strike(fault_kinds.STEP_DEATH, cluster=cluster.name, step=step.name)
-            dies_after_s = float(death.get("after_s", 0)) if death else None
-            effects += [StepChanged(step.id, step.state), StartStep(step.id, dies_after_s)]
+            effects += [StepChanged(step.id, step.state), _start(cluster, step, faults)]
     if in_work:
         if cluster.state is ClusterState.WAITING:
             effects = _enter(cluster, ClusterState.RUNNING, now_s, Reason(message="Running step")) + effects
@@ -261,9 +257,9 @@ def _ends_idle_s(cluster: Cluster, waits: Waits) -> float | None:
     return cluster.idle_since_s + waits.idle_s(cluster.auto_termination["IdleTimeout"])
 
 
-def _from_terminating(cluster: Cluster, now_s: float, waits: Waits, *, busy: bool) -> list[Effect]:
+def _from_terminating(cluster: Cluster, now_s: float, waits: Waits, faults: Faults, *, busy: bool) -> list[Effect]:
     # TERMINATED is Tidegate's proof that no driver is left, so it waits for the last process.
-    if busy or now_s < cluster.state_since_s + waits.terminating_s:
+    if busy or now_s < cluster.state_since_s + waits.terminating_s or _is_stuck(cluster, now_s, faults):
         return []
     effects: list[Effect] = []
     for step in cluster.steps:
@@ -276,6 +272,48 @@ def _from_terminating(cluster: Cluster, now_s: float, waits: Waits, *, busy: boo
     cluster.ended_s = now_s
     end = ClusterState.TERMINATED_WITH_ERRORS if cluster.ends_with_errors else ClusterState.TERMINATED
     return effects + _enter(cluster, end, now_s, cluster.reason)
+
+
+def _strike_down(cluster: Cluster, now_s: float, faults: Faults) -> list[Effect]:
+    """What planned faults do to a cluster that lives, and to the steps that wait in it."""
+    if cluster.state not in GOING_UP | UP:
+        return []
+    fault = faults.strike(
+        kinds.LOST_NODES, kinds.INTERNAL_ERROR, kinds.ENDED_BY_HAND,
+        age_s=now_s - cluster.state_since_s,
+        only=lambda each: "state" in each or cluster.state in UP,
+        cluster=cluster.name, state=cluster.state.value,
+    )  # fmt: skip
+    if fault is not None:
+        reason = deaths.OF_A_LIVE_CLUSTER[fault["fault"]]
+        return terminate(cluster, now_s, reason, with_errors=fault["fault"] != kinds.ENDED_BY_HAND)
+    effects: list[Effect] = []
+    for step in cluster.steps:
+        if step.state is StepState.PENDING and faults.strike(
+            kinds.STEP_CANCELLED, cluster=cluster.name, step=step.name
+        ):
+            effects += cancel_step(step, now_s)[2]
+    return effects
+
+
+def _is_stuck(cluster: Cluster, now_s: float, faults: Faults) -> bool:
+    """Whether a planned fault holds the cluster in a state that it would leave now."""
+    if cluster.state not in cluster.was_stuck_in:
+        cluster.was_stuck_in.add(cluster.state)
+        fault = faults.strike(kinds.STUCK, cluster=cluster.name, state=cluster.state.value)
+        if fault is not None:
+            cluster.stuck_until_s = now_s + fault["seconds"]
+    return now_s < cluster.stuck_until_s
+
+
+def _start(cluster: Cluster, step: Step, faults: Faults) -> StartStep:
+    death = faults.strike(kinds.STEP_DEATH, cluster=cluster.name, step=step.name)
+    hang = faults.strike(kinds.STEP_HANGS, cluster=cluster.name, step=step.name)
+    return StartStep(
+        step.id,
+        float(death.get("after_s", 0)) if death else None,
+        (float(hang.get("after_s", 0)), float(hang["seconds"])) if hang else None,
+    )
 
 
 def _wait(cluster: Cluster, now_s: float, reason: Reason) -> list[Effect]:
@@ -318,23 +356,3 @@ def _failure_details(cluster: Cluster, step: Step, exit_code: int) -> dict[str, 
     if cluster.log_uri:
         details["LogFile"] = f"{cluster.log_uri.rstrip('/')}/{cluster.id}/steps/{step.id}/stderr.gz"
     return details
-
-
-_CAPACITY_ERROR: dict[str, object] = {
-    "ErrorCode": "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ",
-    "ErrorMessage": "Amazon EC2 has insufficient capacity in the Availability Zone for the instance types.",
-    "ErrorData": [],
-}
-
-
-def _no_capacity(cluster: Cluster) -> tuple[Reason]:
-    types = sorted(
-        {config["InstanceType"] for fleet in cluster.fleets for config in fleet.config["InstanceTypeConfigs"]}
-    )
-    return (
-        Reason(
-            "INTERNAL_ERROR",
-            "Amazon EC2 has insufficient capacity for the requested instance types "
-            f"[{', '.join(types)}]: there is not enough Spot or On-Demand capacity to launch the cluster.",
-        ),
-    )

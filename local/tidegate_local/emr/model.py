@@ -181,6 +181,10 @@ class Cluster:
     ready_s: float | None = None
     ended_s: float | None = None
     idle_since_s: float | None = None
+    stuck_until_s: float = 0
+    """Until then a planned fault holds it in its state."""
+    was_stuck_in: set[ClusterState] = field(default_factory=set)
+    """States in which such a fault was asked for."""
     ends_with_errors: bool = False
     termination_protected: bool = False
     concurrency: int = 1

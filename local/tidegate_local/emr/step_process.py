@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from tidegate_local import class_archive, jars, java, processes, spark_conf, spark_home
+from tidegate_local.faults import callers
+from tidegate_local.faults.callers import Caller
 from tidegate_local.settings import Settings
 
 logger = logging.getLogger("tidegate.local.emr")
@@ -49,6 +51,8 @@ class StepOrder:
     configurations: tuple[dict[str, Any], ...]
     log_uri: str | None
     dies_after_s: float | None = None
+    hangs: tuple[float, float] | None = None
+    """Stopped so many seconds into its run, for so many seconds."""
 
 
 class StepProcess:
@@ -68,6 +72,7 @@ class StepProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
+        self._token = callers.register(Caller("step", ("step", order.name, order.step_id), self.kill_now))
         self.folder = settings.steps_dir / order.cluster_id / order.step_id
         self.logs = settings.logs_dir / order.cluster_id / order.step_id
         self._thread = threading.Thread(target=self._run, name=f"step-{order.step_id}", daemon=True)
@@ -105,6 +110,7 @@ class StepProcess:
             try:
                 upload_logs(self.logs, self._order, self._settings)
             finally:
+                callers.forget(self._token)
                 shutil.rmtree(self.folder, ignore_errors=True)
                 self._on_over(self._order)
 
@@ -118,7 +124,7 @@ class StepProcess:
         ):
             try:
                 command = command_of(self._order, self._settings.steps)
-                environment = prepare(self._order, self._settings, self.folder)
+                environment = prepare(self._order, self._settings, self.folder, self._token)
             except (StepNotRunnable, java.JavaNotFound, spark_home.SparkNotFound) as trouble:
                 stderr.write(f"{trouble}\n".encode())
                 controller.write(f"{_now()} ERROR {trouble}\n")
@@ -152,12 +158,25 @@ class StepProcess:
         return exit_code
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        if self._order.hangs is not None:
+            self._hang(process, *self._order.hangs)
         if self._order.dies_after_s is not None:
             try:
                 return process.wait(timeout=self._order.dies_after_s)
             except subprocess.TimeoutExpired:
                 self.kill_now()
         return process.wait()
+
+    def _hang(self, process: subprocess.Popen[bytes], after_s: float, seconds: float) -> None:
+        """Stop the process group for a while, as a node that swaps or a network that is gone would."""
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=after_s)
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGSTOP)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=seconds)
+            os.killpg(process.pid, signal.SIGCONT)
 
 
 def command_of(order: StepOrder, steps: str = "spark") -> list[str]:
@@ -177,10 +196,11 @@ def command_of(order: StepOrder, steps: str = "spark") -> list[str]:
     return [program, *arguments]
 
 
-def prepare(order: StepOrder, settings: Settings, folder: Path) -> dict[str, str]:
+def prepare(order: StepOrder, settings: Settings, folder: Path, token: str = "") -> dict[str, str]:
     """Write the step's Spark configuration, if it needs one, and return its environment, made from scratch.
 
-    Nothing of the user's environment gets in: no AWS profile, no other Spark, no Python path.
+    `token` tells the step's calls from others' (`faults/callers.py`). Nothing of the user's environment gets in: no
+    AWS profile, no other Spark, no Python path.
     """
     (settings.tmp_dir / "home").mkdir(parents=True, exist_ok=True)
     environment = {
@@ -198,6 +218,7 @@ def prepare(order: StepOrder, settings: Settings, folder: Path) -> dict[str, str
         "AWS_EC2_METADATA_DISABLED": "true",
         "EMR_CLUSTER_ID": order.cluster_id,
         "EMR_STEP_ID": order.step_id,
+        callers.VARIABLE: token,
     }
     if settings.steps == "stand-in":
         return environment
@@ -208,13 +229,15 @@ def prepare(order: StepOrder, settings: Settings, folder: Path) -> dict[str, str
                 f"Jars are missing in {settings.jars_dir}: {', '.join(jar.file_name for jar in absent)}. "
                 "Run `python -m tidegate_local.jars` (`make setup` does)."
             )
-    return environment | _spark_environment(order, settings, folder / "conf")
+    return environment | _spark_environment(order, settings, folder / "conf", token)
 
 
-def _spark_environment(order: StepOrder, settings: Settings, conf_dir: Path) -> dict[str, str]:
+def _spark_environment(order: StepOrder, settings: Settings, conf_dir: Path, token: str) -> dict[str, str]:
     for needed in (conf_dir, settings.logs_dir / "spark-events"):
         needed.mkdir(parents=True, exist_ok=True)
     properties = spark_conf.spark_defaults(order.configurations, settings, class_archive=class_archive.find(settings))
+    if token:
+        properties["spark.hadoop.fs.s3a.user.agent.prefix"] = f"app/{token}"
     (conf_dir / "spark-defaults.conf").write_text(spark_conf.as_properties_file(properties))
     return {
         "JAVA_HOME": str(java.find_java_home(os.environ)),

@@ -1,0 +1,190 @@
+"""A run on the deployed stack survives what AWS may do to it: merged once, no arrival lost, no cluster left.
+
+The steps are the stand-in's: what goes wrong here is around them, or ends them.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from clouds import Cloud, assert_nothing_is_left, own_settings
+from tidegate_local import launcher
+from tidegate_local.faults.plan import plan_faults, strikes
+from tidegate_local.stand_in import commits
+
+pytestmark = pytest.mark.local_cloud
+LIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
+Fault = dict[str, Any]
+
+
+def wait_for(what: str, look: Callable[[], Any], limit_s: float = 60) -> Any:
+    limit = time.monotonic() + limit_s
+    while not (found := look()):
+        assert time.monotonic() < limit, f"{what}: not within {limit_s} s"
+        time.sleep(0.1)
+    return found
+
+
+class Stack:
+    """The deployed stack, what is landed in it and what has come of it."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.s3, self.steps, self.emr = cloud.client("s3"), cloud.client("stepfunctions"), cloud.client("emr")
+        self.ledger, self.lambdas = cloud.client("dynamodb"), cloud.client("lambda")
+
+    def plan(self, *faults: Fault) -> None:
+        plan_faults(self.cloud.here.faults_file, faults)
+
+    def unstruck(self) -> list[Fault]:
+        """Planned faults that have not struck as often as they were to."""
+        struck = [each["fault"] for each in strikes(self.cloud.here.faults_file)]
+        planned = json.loads(self.cloud.here.faults_file.read_text())
+        return [fault for fault in planned if struck.count(fault) < fault.get("times", 1)]
+
+    def land(self, key: str) -> None:
+        self.s3.put_object(Bucket=self.cloud.fields.landing_bucket, Key=key, Body=b"carrier,name\nAA,American\n")
+        wait_for(f"{key} is recorded", lambda: self.states(key))
+
+    def states(self, key: str) -> list[str]:
+        """What the ledger says of a key's versions."""
+        found = self.ledger.query(
+            TableName=self.cloud.fields.ledger_table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": f"arrival#{self.cloud.fields.landing_bucket}/{key}"}},
+            ConsistentRead=True,
+        )
+        return [item["state"]["S"] for item in found["Items"] if item["kind"]["S"] == "arrival"]
+
+    def dispatch(self) -> str:
+        """Dispatch now; the ARN of the execution that was started."""
+
+        def started() -> dict[str, Any] | None:
+            answer = self.lambdas.invoke(
+                FunctionName=self.cloud.fields.dispatch_function, Payload=json.dumps({"dispatch": "now"})
+            )
+            said: dict[str, Any] = json.loads(answer["Payload"].read())
+            return said if said.get("run_id") else None
+
+        said = wait_for("a run is started", started)
+        machine = self.cloud.fields.state_machine_arn.replace(":stateMachine:", ":execution:")
+        return f"{machine}:{said['run_id']}-1"
+
+    def end_of(self, execution_arn: str) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            execution: dict[str, Any] = self.steps.describe_execution(executionArn=execution_arn)
+            return execution if execution["status"] != "RUNNING" else None
+
+        execution: dict[str, Any] = wait_for("the run has ended", ended, 120)
+        return execution
+
+    def merges_of(self, table: str, key: str) -> int:
+        """How many commits of a table have a file of that key."""
+        log = commits(self.s3, f"s3://{self.cloud.fields.lake_bucket}/{table}")
+        return sum(1 for commit in log if any(file["key"] == key for file in commit["files"]))
+
+    def live_clusters(self) -> list[str]:
+        return [each["Name"] for each in self.emr.list_clusters(ClusterStates=LIVE)["Clusters"]]
+
+    def leases(self) -> list[str]:
+        """Tables that a run holds."""
+        found = self.ledger.scan(TableName=self.cloud.fields.ledger_table, ConsistentRead=True)["Items"]
+        return [item["pk"]["S"] for item in found if item["kind"]["S"] == "table" and "lease_run_id" in item]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    here = replace(own_settings(tmp_path_factory.mktemp("faults")), steps="stand-in")
+    try:
+        cloud = Cloud(launcher.start(here), here)
+        cloud.switch_schedule(on=False)
+        yield Stack(cloud)
+    finally:
+        launcher.down(here=here)
+    assert_nothing_is_left(here)
+
+
+OF_CALLS: list[Fault] = [
+    {"fault": "repeated", "event": "Object Created"},
+    {"fault": "throttled", "call": "dynamodb:*", "caller": "record_arrivals", "times": 2},
+    {"fault": "fails_after", "call": "states:StartExecution"},
+    {"fault": "killed", "function": "plan_run", "after": 6},
+    {"fault": "throttled", "call": "dynamodb:*", "caller": "plan_run", "after": 2, "times": 2},
+    {"fault": "fails_after", "call": "dynamodb:UpdateItem", "caller": "plan_run", "after": 1},
+    {"fault": "fails", "call": "s3:PutObject", "caller": "plan_run", "times": 2},
+    {"fault": "fails_after", "call": "elasticmapreduce:RunJobFlow", "caller": "machine"},
+    {"fault": "throttled", "call": "s3:GetObject", "caller": "step", "times": 2},
+    {"fault": "hangs", "call": "s3:GetObject", "caller": "settle_run", "seconds": 1},
+    {"fault": "fails", "call": "dynamodb:*", "caller": "settle_run", "after": 1},
+]
+OF_PROCESSES_AND_ANSWERS: list[Fault] = [
+    {"fault": "killed_after", "function": "record_arrivals", "call": "dynamodb:PutItem"},
+    {"fault": "killed", "function": "dispatch_runs", "after": 2},
+    {"fault": "throttled", "call": "lambda:Invoke", "caller": "machine"},
+    {"fault": "fails_after", "call": "lambda:Invoke", "caller": "machine"},
+    {"fault": "throttled", "call": "elasticmapreduce:RunJobFlow"},
+    {"fault": "fails_after", "call": "elasticmapreduce:AddJobFlowSteps"},
+    {"fault": "killed", "function": "settle_run", "after": 3},
+    {"fault": "fails_after", "call": "elasticmapreduce:TerminateJobFlows"},
+    {"fault": "stuck", "state": "TERMINATING", "seconds": 1},
+    {"fault": "lost", "event": "EMR Cluster State Change"},
+]
+OF_CLUSTERS: list[Fault] = [
+    {"fault": "no_capacity"},
+    {"fault": "quota", "after": 1},
+    {"fault": "internal_error", "state": "STARTING", "cluster": "*-2"},
+    {"fault": "lost_nodes", "state": "RUNNING"},
+]
+BEFORE_THE_COMMIT: Fault = {"fault": "killed", "step": "*", "call": "s3:PutObject", "resource": "*/_stand_in_log/*"}
+AFTER_THE_COMMIT: Fault = BEFORE_THE_COMMIT | {"fault": "killed_after"}
+
+
+def merged_once(stack: Stack, key: str) -> None:
+    assert stack.unstruck() == []
+    assert stack.merges_of("airlines", key) == 1
+    assert stack.live_clusters() == []
+    assert stack.leases() == []
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(OF_CALLS, id="calls"),
+        pytest.param(OF_PROCESSES_AND_ANSWERS, id="processes and answers"),
+        pytest.param(OF_CLUSTERS, id="clusters"),
+    ],
+)
+def test_a_run_comes_through_by_itself(stack: Stack, faults: list[Fault]) -> None:
+    # GIVEN all that may go wrong between a file and its table, at once
+    key = f"airlines/{uuid4().hex}.csv"
+    stack.plan(*faults)
+    # WHEN the file lands and a run is dispatched
+    stack.land(key)
+    execution = stack.end_of(stack.dispatch())
+    # THEN
+    assert execution["status"] == "SUCCEEDED", (execution.get("error"), execution.get("cause"))
+    merged_once(stack, key)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(BEFORE_THE_COMMIT, id="before its commit"),
+        pytest.param(AFTER_THE_COMMIT, id="after its commit"),
+    ],
+)
+def test_a_step_that_ends_fails_its_run_and_a_redrive_merges_once(stack: Stack, fault: Fault) -> None:
+    key = f"airlines/{uuid4().hex}.csv"
+    stack.plan(fault)
+    stack.land(key)
+    arn = stack.dispatch()
+    failed = stack.end_of(arn)
+    assert (failed["status"], failed["error"]) == ("FAILED", "RunFailed")
+    assert (stack.merges_of("airlines", key), stack.live_clusters()) == (int(fault is AFTER_THE_COMMIT), [])
+    stack.steps.redrive_execution(executionArn=arn)
+    assert stack.end_of(arn)["status"] == "SUCCEEDED"
+    merged_once(stack, key)
