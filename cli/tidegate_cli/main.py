@@ -14,7 +14,7 @@ import typer
 
 from tidegate_cli.exit_codes import ExitCode, listed
 from tidegate_cli.output import CliError, complain, say
-from tidegate_cli.verbs import dispatch, local, query, status, tables, timings
+from tidegate_cli.verbs import dispatch, local, query, reconcile, status, tables, timings
 
 app = typer.Typer(
     name="tidegate",
@@ -44,6 +44,7 @@ def options(
 app.command()(status.status)
 app.command()(query.query)
 app.command()(timings.timings)
+app.command()(reconcile.reconcile)
 app.add_typer(dispatch.app, name="dispatch")
 app.add_typer(local.app, name="local")
 app.add_typer(tables.app, name="tables")

@@ -13,6 +13,7 @@ Item = Mapping[str, Any]
 
 RUNS_PK = "run"
 STACK_KEY = {"pk": "stack", "sk": "stack"}
+ROUND_KEY = {"pk": "reconcile", "sk": "round"}
 RUNNING_PK = "running"
 """The partition of the index that has the runs which have not ended."""
 
