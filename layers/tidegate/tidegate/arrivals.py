@@ -91,6 +91,9 @@ def read_event(event: Any, contracts: Contracts, landing_bucket: str) -> Arrival
         thing = detail["object"]
         if not isinstance(thing["key"], str):
             raise TypeError("the key is no text")  # noqa: TRY301 - one message for whatever is wrong
+        if not isinstance(thing.get("version-id"), str | None):
+            raise TypeError("the version id is no text")  # noqa: TRY301
+        int(thing["sequencer"], 16)  # what is no number could not be put in order
         arrival = Arrival(
             bucket=bucket,
             key=thing["key"],
