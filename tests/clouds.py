@@ -30,8 +30,11 @@ class Cloud:
     def switch_schedule(self, *, on: bool) -> None:
         """Let dispatch's minute tick or not. A test that dispatches by itself must not race with it."""
         scheduler = self.client("scheduler")
-        (listed,) = scheduler.list_schedules()["Schedules"]
-        found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
+        schedules = [
+            scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
+            for listed in scheduler.list_schedules()["Schedules"]
+        ]
+        (found,) = (each for each in schedules if '"dispatch"' in each["Target"].get("Input", ""))
         kept = ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target", "Description")
         scheduler.update_schedule(**{name: found[name] for name in kept}, State="ENABLED" if on else "DISABLED")
 
