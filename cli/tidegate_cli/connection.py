@@ -20,6 +20,7 @@ OUTPUTS = {
     "ledger_table": "LedgerTable",
     "state_machine_arn": "StateMachineArn",
     "dispatch_function": "DispatchFunction",
+    "reconcile_function": "ReconcileFunction",
 }
 """Our names, and those of the stack's outputs."""
 
@@ -35,6 +36,7 @@ class Connection:
     ledger_table: str
     state_machine_arn: str
     dispatch_function: str
+    reconcile_function: str = ""
     stack_name: str = DEFAULT_STACK
     endpoint_url: str | None = None
     """The local cloud's; None in AWS."""

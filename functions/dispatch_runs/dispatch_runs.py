@@ -36,6 +36,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     logger.append_keys(run_id=started.run_id)
     logger.info(started.dispatch.reason, extra={"tables": started.dispatch.tables, "decisions": decisions})
     metrics.add_metric(name="TablesDue", unit=MetricUnit.Count, value=len(started.dispatch.tables))
+    metrics.add_metric(name="PendingLateness", unit=MetricUnit.Seconds, value=started.dispatch.lateness_s)
+    metrics.add_metric(name="TablesBlocked", unit=MetricUnit.Count, value=len(started.dispatch.stopped))
     if started.is_new:
         metrics.add_metric(name="RunsStarted", unit=MetricUnit.Count, value=1)
     tables = list(started.dispatch.tables)

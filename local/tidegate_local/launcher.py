@@ -53,6 +53,7 @@ class LocalCloud:
     pid: int
     stack_name: str
     dispatch_function: str
+    reconcile_function: str = ""
 
 
 def say_to_stderr(line: str) -> None:
@@ -118,6 +119,7 @@ def start(here: Settings, say: Say = say_to_stderr) -> LocalCloud:
         pid=pid,
         stack_name=STACK,
         dispatch_function=found["DispatchFunction"],
+        reconcile_function=found.get("ReconcileFunction", ""),
     )
     _write(here, cloud)
     return cloud

@@ -1,8 +1,14 @@
-"""Gap: ministack's S3 events for EventBridge leave out the version id of an object in a versioned bucket."""
+"""Gap: ministack's S3 events for EventBridge leave out the version id of an object in a versioned bucket.
+
+And their sequencers are microseconds, where those of S3 begin with the second of the write: "00", its eight hexadecimal
+digits, eight more. AWS documents neither; who makes up sequencers for objects without an event looks at the second.
+"""
 
 from __future__ import annotations
 
 import json
+import threading
+import time
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,7 +32,24 @@ def install() -> None:
         return dispatch(with_version(event, _version_id.get()), *args, **kwargs)
 
     s3._fire_s3_event = fire_s3_event
+    s3._event_sequence = Sequence()
     eventbridge._dispatch_event = dispatch_event
+
+
+class Sequence:
+    """Numbers of the clock, 32 bits of seconds and 32 of their parts, of which no two are the same."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Sequence:
+        return self
+
+    def __next__(self) -> int:
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns() * 2**32 // 10**9)
+            return self._last
 
 
 def with_version(event: dict[str, Any], version_id: str | None) -> dict[str, Any]:

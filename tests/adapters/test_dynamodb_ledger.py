@@ -1,5 +1,6 @@
 """What is DynamoDB's alone: the items, the sparse index, pages and throttling."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 from tidegate.adapters.ledger import DynamoLedger
 from tidegate.arrivals import Arrival, pad_sequencer
-from tidegate.errors import Throttled
+from tidegate.errors import Throttled, UnreadableItem
 from tidegate.ports import Batch, OpenClaim
+from tidegate.runs import Run
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CLAIM = OpenClaim(1, "s3://control/candidates.json")
@@ -33,6 +35,7 @@ def test_an_arrivals_item_is_as_the_command_reads_it(dynamodb: Any) -> None:
         "pk": "arrival#landing/flights/a.csv",
         "sk": "000000000000000000000000000000000000001f",
         "kind": "arrival",
+        "schema": 1,
         "bucket": "landing",
         "key": "flights/a.csv",
         "sequencer": "000000000000000000000000000000000000001f",
@@ -161,3 +164,55 @@ def test_what_is_decided_on_is_read_consistently(dynamodb: Any, monkeypatch: pyt
     assert [operation for operation, _ in asked] == ["GetItem", "BatchGetItem", "GetItem", "GetItem"]
     for _, request in asked:
         assert request.get("RequestItems", {}).get("ledger", request)["ConsistentRead"] is True
+
+
+def items_of_all_kinds(ledger: DynamoLedger) -> None:
+    ledger.record_arrival(arrival(), NOW)
+    ledger.mark_claimed(arrival(), 1, "claimed", NOW)
+    ledger.take_lease("flights", "r", None)
+    ledger.open_claim("flights", "r", CLAIM)
+    ledger.seal(BATCH, "r", CLAIM)
+    ledger.begin_run(Run("r", "running", 0, "arn:1", "because", NOW), None)
+
+
+def read_all_kinds(ledger: DynamoLedger) -> list[Callable[[], Any]]:
+    return [
+        lambda: ledger.versions("landing", arrival().key),
+        lambda: ledger.head("landing", arrival().key),
+        lambda: ledger.table("flights"),
+        lambda: ledger.batch("flights", 1),
+        lambda: ledger.run("r"),
+    ]
+
+
+def change_all(dynamodb: Any, **changes: Any) -> None:
+    table = boto3.resource("dynamodb").Table("ledger")
+    for item in scan(dynamodb):
+        table.put_item(Item=item | changes)
+
+
+def test_an_item_of_a_newer_release_is_refused_with_what_to_do(dynamodb: Any) -> None:
+    ledger = DynamoLedger("ledger")
+    items_of_all_kinds(ledger)
+    change_all(dynamodb, schema=2)
+    for read in read_all_kinds(ledger):
+        with pytest.raises(UnreadableItem, match=r"newer release \(schema 2, this one reads 1\): deploy that release"):
+            read()
+
+
+def test_an_item_of_before_schemas_were_counted_is_read(dynamodb: Any) -> None:
+    ledger = DynamoLedger("ledger")
+    items_of_all_kinds(ledger)
+    for item in scan(dynamodb):
+        item.pop("schema", None)
+        boto3.resource("dynamodb").Table("ledger").put_item(Item=item)
+    for read in read_all_kinds(ledger):
+        assert read()
+
+
+def test_an_item_that_somebody_changed_is_refused_with_its_name(dynamodb: Any) -> None:
+    ledger = DynamoLedger("ledger")
+    ledger.record_arrival(arrival(), NOW)
+    change_all(dynamodb, event_time="yesterday")
+    with pytest.raises(UnreadableItem, match=r"arrival#landing/flights/a\.csv / 0+1f is not as any release writes it"):
+        list(ledger.pending())

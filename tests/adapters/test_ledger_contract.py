@@ -11,6 +11,7 @@ from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
 from tidegate.ports import Batch, Ledger, OpenClaim
 from tidegate.receipts import Merged, RejectedFile, Voided
+from tidegate.reconciling import Counts, Marker, Round
 from tidegate.runs import Run
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -460,3 +461,38 @@ class TestRuns:
         assert ledger.admitted_pass("arn:1") == 0
         ledger.admit_pass("arn:1", 2, NOW)
         assert (ledger.admitted_pass("arn:1"), ledger.admitted_pass("arn:2")) == (2, 0)
+
+
+class TestReconciling:
+    ROUND = Round(NOW)
+
+    def test_heads_come_many_at_a_time_and_only_those_that_there_are(self, ledger: Ledger) -> None:
+        keys = [f"flights/2013-01/{number}.csv" for number in range(120)]
+        for key in keys[:110]:
+            ledger.record_arrival(arrival(key), NOW)
+            ledger.mark_claimed(arrival(key), 1, "claimed", NOW)
+        ledger.record_arrival(arrival(keys[110]), NOW)
+        heads = ledger.heads("landing", keys)
+        assert set(heads) == set(keys[:110])
+        assert heads[keys[0]] == ledger.head("landing", keys[0])
+        assert ledger.heads("landing", []) == {}
+
+    def test_a_round_comes_back_as_it_was_saved(self, ledger: Ledger) -> None:
+        assert ledger.reconcile_round() is None
+        assert ledger.save_round(self.ROUND, None) is True
+        following = self.ROUND.next_step(Counts(seen=3, known=1, recorded=2), Marker("k\né", "v1"))
+        assert ledger.save_round(following, self.ROUND) is True
+        assert ledger.reconcile_round() == following
+        done = following.next_step(Counts(seen=1), None)
+        assert ledger.save_round(done, following) is True
+        assert ledger.reconcile_round() == done
+        assert done.is_done
+        assert done.counts == Counts(seen=4, known=1, recorded=2)
+
+    def test_a_round_that_has_moved_is_not_saved_over(self, ledger: Ledger) -> None:
+        ledger.save_round(self.ROUND, None)
+        assert ledger.save_round(self.ROUND, None) is False
+        following = self.ROUND.next_step(Counts(), Marker("k"))
+        ledger.save_round(following, self.ROUND)
+        assert ledger.save_round(following, self.ROUND) is False
+        assert ledger.save_round(following, Round(NOW + timedelta(days=1), step=1)) is False

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
+from fakes.objects import FakeObjects, etag_of
 from tidegate.adapters.objects import S3Objects, split_uri
 from tidegate.errors import SourceGone, Throttled
 from tidegate.ports import Objects
+from tidegate.reconciling import UNVERSIONED, Marker, Version
 
 Both = tuple[Objects, Any]
 ODD = "flights/2013-01/a+b c%20é[1]{x}.csv"
@@ -71,13 +74,14 @@ def test_throttling_has_one_name(aws: None, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(**_: Any) -> None:
         raise ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "PutObject")
 
-    for call in ("get_object", "put_object", "head_object"):
+    for call in ("get_object", "put_object", "head_object", "list_object_versions"):
         monkeypatch.setattr(objects._client, call, refuse)
     for use in (
         lambda: objects.read("s3://b/k"),
         lambda: objects.write("s3://b/k", b""),
         lambda: objects.create("s3://b/k", b""),
         lambda: objects.current("b", "k"),
+        lambda: objects.versions_page("b", "", None),
     ):
         with pytest.raises(Throttled, match="throttled by AWS"):
             use()
@@ -98,3 +102,76 @@ def test_a_refusal_is_not_taken_for_an_absence(aws: None, monkeypatch: pytest.Mo
 def test_only_s3_uris_are_addresses(uri: str) -> None:
     with pytest.raises(ValueError, match="is no s3://bucket/key URI"):
         split_uri(uri)
+
+
+class TestVersions:
+    def all_pages(self, objects: Objects, prefix: str = "") -> list[Version]:
+        found: list[Version] = []
+        marker: Marker | None = None
+        while True:
+            page = objects.versions_page("landing", prefix, marker)
+            found += page.versions
+            marker = page.next
+            if marker is None:
+                return found
+
+    def test_are_listed_by_key_and_the_newest_first(self, objects_and_landing: Both) -> None:
+        objects, landing = objects_and_landing
+        first = landing.land("landing", "a/b.csv", b"old")
+        landing.land("landing", ODD, b"x")
+        second = landing.land("landing", "a/b.csv", b"newer")
+        listed = self.all_pages(objects)
+        assert [(each.key, each.version_id, each.etag) for each in listed[:2]] == [
+            ("a/b.csv", *second), ("a/b.csv", *first),
+        ]  # fmt: skip
+        assert [each.size_bytes for each in listed] == [5, 3, 1]
+        assert listed[2].key == ODD
+        assert listed[0].last_modified.tzinfo is not None
+        assert [each.key for each in self.all_pages(objects, "flights/")] == [ODD]
+        assert self.all_pages(objects, "none/") == []
+
+    def test_go_on_after_a_version(self, objects_and_landing: Both) -> None:
+        objects, landing = objects_and_landing
+        first = landing.land("landing", "a.csv", b"1")
+        second = landing.land("landing", "a.csv", b"2")
+        landing.land("landing", "b.csv", b"3")
+
+        def after(marker: Marker) -> list[str]:
+            return [each.etag for each in objects.versions_page("landing", "", marker).versions]
+
+        b = etag_of(b"3")
+        assert after(Marker("a.csv", second[0])) == [first[1], b]
+        assert after(Marker("a.csv", first[0])) == [b]
+
+
+def test_versions_go_on_after_all_of_a_key() -> None:
+    # As S3 and the local cloud do; moto gives the rest of the key again, which would do no harm.
+    objects = FakeObjects()
+    for key in ("a.csv", "a.csv", "b.csv"):
+        objects.land("landing", key, key.encode())
+    assert [each.key for each in objects.versions_page("landing", "", Marker("a.csv")).versions] == ["b.csv"]
+    assert objects.versions_page("landing", "", Marker("b.csv")).versions == ()
+
+
+def test_all_pages_of_versions_are_read_and_delete_markers_left_out(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="landing")
+    s3.put_bucket_versioning(Bucket="landing", VersioningConfiguration={"Status": "Enabled"})
+    for turn in range(3):
+        for number in range(4):
+            s3.put_object(Bucket="landing", Key=f"k\n{number}", Body=str(turn).encode())
+    s3.delete_object(Bucket="landing", Key="k\n1")
+    objects = S3Objects()
+    listing = objects._client.list_object_versions
+    monkeypatch.setattr(objects._client, "list_object_versions", lambda **request: listing(MaxKeys=2, **request))
+    found = TestVersions().all_pages(objects)
+    assert [(each.key, each.etag) for each in found] == [
+        (f"k\n{number}", etag_of(str(turn).encode())) for number in range(4) for turn in (2, 1, 0)
+    ]
+
+
+def test_where_no_versions_are_kept_the_object_is_listed_as_null(aws: None) -> None:
+    boto3.client("s3").create_bucket(Bucket="landing")
+    boto3.client("s3").put_object(Bucket="landing", Key="a.csv", Body=b"1")
+    (listed,) = S3Objects().versions_page("landing", "", None).versions
+    assert (listed.version_id, listed.etag) == (UNVERSIONED, etag_of(b"1"))

@@ -227,12 +227,15 @@ class OneProcessCloud:
 
     # ---- What happens by itself
 
-    def land(self, key: str, body: bytes = b"id\n1\n", *, told: int = 1) -> Landed:
-        """A file lands; its event is told so often."""
+    def land(
+        self, key: str, body: bytes = b"id\n1\n", *, told: int = 1, ago: timedelta = timedelta(minutes=10)
+    ) -> Landed:
+        """A file has landed that long ago; its event is told so often. What `tell` says comes later."""
         answer = self.s3.put_object(Bucket=LANDING, Key=key, Body=body)
         landed = Landed(key, f"{len(self.landed) + 1:x}", answer["VersionId"], body)
         self.landed.append(landed)
-        when = datetime.now(UTC) - timedelta(hours=1) + timedelta(seconds=len(self.landed))
+        when = datetime.now(UTC) - ago + timedelta(seconds=len(self.landed))
+        self._date_back(landed, when)
         event = {
             "version": "0",
             "source": "aws.s3",
@@ -249,8 +252,25 @@ class OneProcessCloud:
                 "reason": "PutObject",
             },
         }  # fmt: skip
-        self.queue += [Message(f"{len(self.landed)}-{number}", json.dumps(event)) for number in range(told)]
+        landed.event = json.dumps(event)
+        for _ in range(told):
+            self.tell(landed)
         return landed
+
+    def tell(self, landed: Landed) -> None:
+        """EventBridge tells of a file, again or at last."""
+        landed.told += 1
+        self.queue.append(Message(f"{self.landed.index(landed) + 1}-{landed.told}", landed.event))
+
+    @staticmethod
+    def _date_back(landed: Landed, when: datetime) -> None:
+        """Have the bucket say that this version landed then."""
+        from ministack.services import s3
+
+        stored_at = when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        for version in s3._object_versions[LANDING, landed.key]:
+            if version["version_id"] == landed.version_id:
+                version["last_modified"] = stored_at
 
     def deliver(self) -> None:
         """SQS gives record_arrivals what is in the queue; what it does not take comes back, at last as dead letter."""
@@ -527,6 +547,9 @@ class Landed:
     sequencer: str
     version_id: str
     body: bytes
+    event: str = ""
+    """What EventBridge tells of it."""
+    told: int = 0
 
 
 @dataclass

@@ -33,6 +33,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Connection:
         ledger_table=LEDGER,
         state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:tidegate-run",
         dispatch_function="dispatch",
+        reconcile_function="reconcile",
     )
 
 

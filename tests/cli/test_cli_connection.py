@@ -44,7 +44,7 @@ def test_the_local_cloud_that_runs_is_found(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["status"], ["query", "select 1"], ["dispatch", "now"], ["timings"], ["timings", "run-1"]]
+    "words", [["status"], ["query", "select 1"], ["dispatch", "now"], ["reconcile"], ["timings"], ["timings", "run-1"]]
 )
 def test_without_one_each_verb_says_how_to_start_it(
     words: list[str], home: Path, capsys: pytest.CaptureFixture[str]

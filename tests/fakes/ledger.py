@@ -11,6 +11,7 @@ from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
 from tidegate.ports import Batch, Head, Lease, OpenClaim, Table
 from tidegate.receipts import Merged, Voided
+from tidegate.reconciling import Round
 from tidegate.runs import Run, RunState
 
 
@@ -19,7 +20,7 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.arrivals: dict[tuple[str, str, str], Arrival] = {}
-        self.heads: dict[tuple[str, str], Head] = {}
+        self.head_items: dict[tuple[str, str], Head] = {}
         self.table_items: dict[str, Table] = {}
         self.fences: dict[str, int] = {}
         self.last_attempt: dict[str, str] = {}
@@ -27,6 +28,7 @@ class FakeLedger:
         self.runs: dict[str, Run] = {}
         self.admitted: dict[str, int] = {}
         self.stack_pause: str | None = None
+        self.round: Round | None = None
         self._lock = threading.RLock()
 
     def record_arrival(self, arrival: Arrival, now: datetime) -> bool:
@@ -48,7 +50,21 @@ class FakeLedger:
         return sorted(found, key=lambda each: each.sequencer)
 
     def head(self, bucket: str, key: str) -> Head | None:
-        return self.heads.get((bucket, key))
+        return self.head_items.get((bucket, key))
+
+    def heads(self, bucket: str, keys: Sequence[str]) -> dict[str, Head]:
+        return {key: self.head_items[bucket, key] for key in keys if (bucket, key) in self.head_items}
+
+    def reconcile_round(self) -> Round | None:
+        return self.round
+
+    def save_round(self, round_: Round, seen: Round | None) -> bool:
+        with self._lock:
+            latest = self.round
+            if (latest and (latest.started_at, latest.step)) != (seen and (seen.started_at, seen.step)):
+                return False
+            self.round = round_
+            return True
 
     def mark_claimed(self, arrival: Arrival, batch: int, state: State, now: datetime) -> bool:
         with self._lock:
@@ -59,9 +75,9 @@ class FakeLedger:
             if known is not None and not is_as_given and (known.batch, known.state) != (batch, state):
                 return False
             self.arrivals[_key(arrival)] = replace(known or arrival, state=state, batch=batch, reason=None)
-            head = self.heads.get((arrival.bucket, arrival.key))
+            head = self.head_items.get((arrival.bucket, arrival.key))
             if state == "claimed" and (head is None or head.sequencer < arrival.sequencer):
-                self.heads[arrival.bucket, arrival.key] = Head(
+                self.head_items[arrival.bucket, arrival.key] = Head(
                     arrival.sequencer, arrival.version_id, arrival.etag, arrival.event_time
                 )
             return True

@@ -2,8 +2,12 @@
 
 import hashlib
 import threading
+from datetime import UTC, datetime
 
 from tidegate.errors import SourceGone
+from tidegate.reconciling import UNVERSIONED, Marker, Version, VersionsPage
+
+LONG_AGO = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class FakeObjects:
@@ -12,6 +16,9 @@ class FakeObjects:
     def __init__(self) -> None:
         self.by_uri: dict[str, bytes] = {}
         self.versions: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
+        self.stored_at: dict[tuple[str, str, str | None], datetime] = {}
+        """When a version landed; long ago, if nothing is said."""
+        self.page_size = 1000
         self._lock = threading.Lock()
 
     def land(self, bucket: str, key: str, data: bytes) -> tuple[str, str]:
@@ -43,6 +50,31 @@ class FakeObjects:
     def current(self, bucket: str, key: str) -> tuple[str | None, str | None]:
         versions = self.versions.get((bucket, key))
         return (versions[-1][0], etag_of(versions[-1][1])) if versions else (None, None)
+
+    def versions_page(self, bucket: str, prefix: str, after: Marker | None) -> VersionsPage:
+        listed = [
+            Version(
+                key=key,
+                version_id=version_id or UNVERSIONED,
+                etag=etag_of(data),
+                size_bytes=len(data),
+                last_modified=self.stored_at.get((bucket, key, version_id), LONG_AGO),
+            )
+            for (name, key), versions in sorted(self.versions.items())
+            if name == bucket and key.startswith(prefix)
+            for version_id, data in reversed(versions)
+        ]
+        start = 0
+        if after is not None:
+            passed = [
+                place
+                for place, each in enumerate(listed)
+                if each.key < after.key or (each.key == after.key and after.version_id in {None, each.version_id})
+            ]
+            start = passed[-1] + 1 if passed else 0
+        page = tuple(listed[start : start + self.page_size])
+        is_last = start + self.page_size >= len(listed)
+        return VersionsPage(page, None if is_last else Marker(page[-1].key, page[-1].version_id))
 
     def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
         versions = dict(self.versions.get((bucket, key), []))

@@ -128,6 +128,9 @@ def _rights_on_s3(operation: str, request: Mapping[str, Any]) -> Iterator[tuple[
     if operation == "ListObjectsV2":
         yield "s3:ListBucket", bucket
         return
+    if operation == "ListObjectVersions":
+        yield "s3:ListBucketVersions", bucket
+        return
     thing = f"{bucket}/{request['Key']}"
     if operation in {"GetObject", "HeadObject"}:
         yield "s3:GetObjectVersion" if request.get("VersionId") else "s3:GetObject", thing

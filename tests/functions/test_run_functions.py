@@ -69,6 +69,17 @@ class TestDispatch:
         run_input = json.loads(execution["input"])
         assert run_input == {"run": "run-20261123T1435Z", "tables": ["flights"], "reason": answer["reason"]}
 
+    def test_what_is_late_and_what_is_stopped_is_counted(
+        self, run: Call, account: Any, golden: Call, landed: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        account.ledger.put_item(Item={"pk": "table#clicks", "sk": "table", "kind": "table", "blocked_reason": "b"})
+        run(dispatch_runs, golden("dispatch_runs.scheduled"))
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+        (counted,) = [line for line in lines if "_aws" in line]
+        # The golden event is of a day long ago.
+        assert counted["PendingLateness"][0] > 3600
+        assert counted["TablesBlocked"] == [1.0]
+
     def test_a_tick_that_comes_twice_starts_one_run(self, run: Call, account: Any, golden: Call, landed: str) -> None:
         for _ in range(2):
             run(dispatch_runs, golden("dispatch_runs.scheduled"))

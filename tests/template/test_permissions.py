@@ -20,6 +20,7 @@ PREFIXES = {"ledger": "dynamodb", "objects": "s3", "machine": "states", "cluster
 ACTIONS = {
     "s3:HeadObject": {"s3:GetObject"},
     "s3:ListObjectsV2": {"s3:ListBucket"},
+    "s3:ListObjectVersions": {"s3:ListBucketVersions"},
     # In one call or in parts, and parts of a copy that failed are taken away.
     "s3:Copy": {"s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"},
 }
@@ -112,7 +113,7 @@ def test_the_code_is_read_as_it_is_meant() -> None:
     assert operations_of("ledger")["seal"] == {"put_item", "update_item"}
     assert operations_of("objects")["names"] == {"list_objects_v2"}
     assert {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem"} <= needed_by("plan_run")
-    assert needed_by("record_arrivals") == {"dynamodb:PutItem", "dynamodb:GetItem"}
+    assert needed_by("record_arrivals") == {"dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:Query"}
 
 
 def test_every_function_of_the_template_is_looked_at() -> None:

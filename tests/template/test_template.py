@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 Resources = dict[str, dict[str, Any]]
 
 
@@ -51,8 +53,70 @@ def test_every_queue_is_tls_only_and_ends_where_things_are_kept(resources: Resou
     for name, queue in queues.items():
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600, name
     watched = json.dumps(of_type(resources, "AWS::CloudWatch::Alarm"))
-    for end in [*ends, "UndeliveredEventsQueue.Arn"]:
+    for end in [*ends, *(each["Arn"]["Fn::GetAtt"] for each in rule_dead_letters(resources).values())]:
         assert f"{end.removesuffix('.Arn')}.QueueName" in watched, f"nobody would see what ends in {end}"
+
+
+def rule_dead_letters(resources: Resources) -> dict[str, Any]:
+    """Where each target of each event rule, written or made by SAM, leaves what it can't deliver."""
+    found = {
+        name: target["DeadLetterConfig"]
+        for name, rule in of_type(resources, "AWS::Events::Rule").items()
+        for target in rule["Targets"]
+    }
+    for name, function in of_type(resources, "AWS::Serverless::Function").items():
+        for event, trigger in function.get("Events", {}).items():
+            if trigger["Type"] == "EventBridgeRule":
+                found[f"{name}{event}"] = trigger["Properties"]["DeadLetterConfig"]
+    return found
+
+
+def test_every_event_rule_has_a_queue_for_what_it_cant_deliver_and_may_write_to_it(resources: Resources) -> None:
+    allowed = [
+        (resource, rule)
+        for statement in resources["QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+        for resource in many(statement["Resource"])
+        for rule in many(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+    ]
+    ends = rule_dead_letters(resources)
+    assert len(ends) == 3
+    for rule, end in ends.items():
+        assert (end["Arn"], {"Fn::GetAtt": f"{rule}.Arn"}) in allowed, rule
+
+
+def test_every_schedule_is_missed_by_an_alarm_when_it_stops(resources: Resources) -> None:
+    # Issue: "the dispatch tick is not retried; its absence is alarmed"
+    missed = {
+        alarm["Dimensions"][0]["Value"]["Ref"]
+        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
+        if alarm.get("MetricName") == "Invocations" and alarm["TreatMissingData"] == "breaching"
+    }
+    scheduled = {
+        name
+        for name, function in of_type(resources, "AWS::Serverless::Function").items()
+        for trigger in function.get("Events", {}).values()
+        if trigger["Type"] == "ScheduleV2"
+    }
+    assert scheduled == missed
+
+
+def test_events_can_be_moved_back_from_their_dead_letter_queue(resources: Resources) -> None:
+    # StartMessageMoveTask: "limited to supporting message redrive from queues that are configured as dead-letter queues
+    # of other Amazon SQS queues only". So what EventBridge can't deliver goes to such a one.
+    end = resources["ArrivalsQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]
+    assert rule_dead_letters(resources)["ArrivalsRule"]["Arn"] == end
+    # AND no queue refuses to be one
+    assert not [name for name, queue in of_type(resources, "AWS::SQS::Queue").items() if "RedriveAllowPolicy" in queue]
+
+
+def many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_every_alarm_has_its_page(resources: Resources) -> None:
+    pages = re.findall(r"^## (\w+Alarm)$", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(pages) == sorted(of_type(resources, "AWS::CloudWatch::Alarm"))
 
 
 def test_the_queue_waits_six_times_its_readers_timeout(resources: Resources, template: dict[str, Any]) -> None:

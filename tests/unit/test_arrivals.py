@@ -110,6 +110,9 @@ def test_s3s_test_message_is_no_arrival() -> None:
         {**created(KEY), "time": "yesterday"},
         {**created(KEY), "time": None},
         created(KEY, sequencer=None),  # type: ignore[arg-type]
+        created(KEY, sequencer="no number"),
+        created(KEY, sequencer=""),
+        created(KEY, **{"version-id": 7}),
         created(KEY, size="large"),  # type: ignore[arg-type]
         created(None),  # type: ignore[arg-type]
     ],
@@ -117,6 +120,14 @@ def test_s3s_test_message_is_no_arrival() -> None:
 def test_what_is_no_event_of_s3_is_refused_in_words(event: Any) -> None:
     with pytest.raises(NotAnArrival, match=r"no S3 event of EventBridge .* look who else does"):
         read_event(event, CONTRACTS, LANDING)
+
+
+def test_fields_that_nobody_knows_change_nothing() -> None:
+    # What AWS adds to its events one day must not stop anything.
+    event = created(KEY)
+    event["detail"]["object"] |= {"storage-class": "STANDARD", "checksum": {"crc": 1}}
+    event["detail"] |= {"new": [1, None]}
+    assert read(event | {"new": {}}) == read(created(KEY))
 
 
 def test_an_event_of_another_bucket_is_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 from fakes.contracts import contract
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate.dispatch import MERGE_OVERHEAD_S, START_UP_S, TableSnapshot, decide_dispatch, start_by
+from tidegate.dispatch import MERGE_OVERHEAD_S, START_UP_S, TableSnapshot, decide_dispatch, lateness_of, start_by
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 WITHIN_1H = {"kind": "within", "seconds": 3600}
@@ -136,3 +136,33 @@ def test_every_table_has_its_reason_and_a_run_a_short_one() -> None:
     assert len(decision.decisions) == 6
     assert decision.reason.endswith("and 3 more")
     assert "1 files of 100 bytes, the oldest 60 s old, as soon as possible" in decision.reason
+
+
+class TestLateness:
+    def test_is_counted_from_when_the_oldest_file_should_have_been_queryable(self) -> None:
+        for since_s, late_s in ((3599, 0), (3600, 0), (3661, 61)):
+            assert lateness_of(waiting(since_s=since_s, freshness=WITHIN_1H), NOW) == late_s
+        # 6 o'clock in Berlin was seven hours ago, and the file landed before
+        assert lateness_of(waiting(since_s=8 * 3600, freshness=daily("06:00")), NOW) == 7 * 3600
+
+    def test_of_what_promises_no_time_begins_when_a_cluster_would_have_been_through(self) -> None:
+        through_s = START_UP_S + MERGE_OVERHEAD_S
+        assert lateness_of(waiting(since_s=through_s), NOW) == 0
+        assert lateness_of(waiting(since_s=through_s + 100), NOW) == pytest.approx(100, abs=1)
+
+    def test_is_nothing_where_nothing_is_pending(self) -> None:
+        assert lateness_of(TableSnapshot(contract()), NOW) == 0
+        assert decide_dispatch([], NOW).lateness_s == 0
+
+    @pytest.mark.parametrize("fields", [{}, {"held_by": "r"}, {"blocked_reason": "b"}, {"paused_reason": "p"}])
+    def test_counts_whatever_holds_a_table_up(self, fields: dict[str, Any]) -> None:
+        late, early = waiting(since_s=4000, freshness=WITHIN_1H, **fields), waiting("airlines", freshness=WITHIN_1H)
+        assert decide_dispatch([early, late], NOW).lateness_s == 400
+
+    def test_tables_that_wait_for_a_person_are_named(self) -> None:
+        snapshots = [
+            waiting(blocked_reason="b"),
+            waiting("airlines"),
+            TableSnapshot(contract("clicks"), paused_reason="p"),
+        ]
+        assert decide_dispatch(snapshots, NOW).stopped == ("clicks", "flights")

@@ -1,7 +1,7 @@
 """Arrivals: what an S3 event says about one version of one object, and which table it is for."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -23,6 +23,16 @@ KEPT_STATES: frozenset[State] = frozenset({"ignored", "quarantined", "failed"})
 
 RETENTION = timedelta(days=90)
 """How long the ledger keeps an arrival after its claim. Its key's head stays."""
+
+LATE_AFTER = timedelta(minutes=15)
+"""An older event comes late: reconciling may have found its object meanwhile, under a sequencer of its own making."""
+
+RECONCILE_AFTER = timedelta(hours=1)
+"""How old an object is before its event counts as lost. Longer than LATE_AFTER by far more than a function's time."""
+
+CREATED = "Object Created"
+FOUND = "Object Found"
+"""What an arrival that no event told of is called: the bucket's listing has it."""
 
 REPEATED_AFTER = timedelta(days=45)
 """An older event may repeat one whose arrival is forgotten; the key's head tells. Queues keep events for 14 days."""
@@ -81,6 +91,9 @@ def read_event(event: Any, contracts: Contracts, landing_bucket: str) -> Arrival
         thing = detail["object"]
         if not isinstance(thing["key"], str):
             raise TypeError("the key is no text")  # noqa: TRY301 - one message for whatever is wrong
+        if not isinstance(thing.get("version-id"), str | None):
+            raise TypeError("the version id is no text")  # noqa: TRY301
+        int(thing["sequencer"], 16)  # what is no number could not be put in order
         arrival = Arrival(
             bucket=bucket,
             key=thing["key"],
@@ -103,7 +116,7 @@ def read_event(event: Any, contracts: Contracts, landing_bucket: str) -> Arrival
 
 def judge_arrival(arrival: Arrival, contracts: Contracts) -> Arrival:
     """A pending arrival with its table, or with the reason why it is ignored."""
-    if arrival.event_name != "Object Created":
+    if arrival.event_name not in {CREATED, FOUND}:
         return _ignored(arrival, f"{arrival.event_name}: what was merged from the object stays in its table")
     if arrival.key.endswith("/"):
         return _ignored(arrival, "a folder marker, not a file")
@@ -114,6 +127,16 @@ def judge_arrival(arrival: Arrival, contracts: Contracts) -> Arrival:
     if arrival.size_bytes == 0:
         return _ignored(replace(arrival, table=contract.table), "the file is empty")
     return replace(arrival, table=contract.table, captures=captures)
+
+
+def is_known_version(arrival: Arrival, versions: Iterable[Arrival]) -> bool:
+    """Whether one of these arrivals of its key is the very same version, whatever its sequencer.
+
+    Without versions nobody can tell, and what is merged twice is merged as once.
+    """
+    return arrival.version_id not in {None, "null"} and any(
+        each.version_id == arrival.version_id and each.event_name in {CREATED, FOUND} for each in versions
+    )
 
 
 def _ignored(arrival: Arrival, reason: str) -> Arrival:

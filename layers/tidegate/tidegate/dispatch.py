@@ -44,6 +44,10 @@ class TableDecision:
     is_due: bool
     can_ride_along: bool
     reason: str
+    lateness_s: float = 0.0
+    """How long ago the oldest pending file should have been queryable; 0 while its freshness can still be kept."""
+    is_stopped: bool = False
+    """Blocked or paused: only a person sets it going again."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,16 @@ class Dispatch:
     tables: tuple[str, ...]
     reason: str
     decisions: tuple[TableDecision, ...]
+
+    @property
+    def lateness_s(self) -> float:
+        """Of the table that is latest, whatever holds it up."""
+        return max((decision.lateness_s for decision in self.decisions), default=0.0)
+
+    @property
+    def stopped(self) -> tuple[str, ...]:
+        """Tables that are blocked or paused."""
+        return tuple(decision.table for decision in self.decisions if decision.is_stopped)
 
 
 def decide_dispatch(snapshots: Sequence[TableSnapshot], now: datetime, *, at_once: bool = False) -> Dispatch:
@@ -95,10 +109,30 @@ def decide_more(
 
 def _decide_table(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> TableDecision:
     obstacle = _obstacle(snapshot, now, at_once=at_once)
-    if obstacle is not None:
-        return TableDecision(snapshot.contract.table, is_due=False, can_ride_along=False, reason=obstacle)
-    is_due, reason = _due_by_freshness(snapshot, now)
-    return TableDecision(snapshot.contract.table, is_due, can_ride_along=True, reason=reason)
+    is_due, reason = (False, obstacle) if obstacle is not None else _due_by_freshness(snapshot, now)
+    return TableDecision(
+        snapshot.contract.table,
+        is_due,
+        can_ride_along=obstacle is None,
+        reason=reason,
+        lateness_s=lateness_of(snapshot, now),
+        is_stopped=snapshot.blocked_reason is not None or snapshot.paused_reason is not None,
+    )
+
+
+def lateness_of(snapshot: TableSnapshot, now: datetime) -> float:
+    """Seconds by which the table's freshness is missed for its oldest pending file.
+
+    `asap` promises no time, so what it takes to start a cluster and to merge is not counted as late.
+    """
+    if snapshot.oldest_event_time is None:
+        return 0.0
+    if snapshot.contract.freshness.kind == "asap":
+        merge_s = MERGE_OVERHEAD_S + snapshot.pending_bytes / MERGE_BYTES_PER_S
+        deadline = snapshot.oldest_event_time + timedelta(seconds=START_UP_S + merge_s)
+    else:
+        deadline = deadline_of(snapshot.oldest_event_time, snapshot.contract.freshness)
+    return max(0.0, (now - deadline).total_seconds())
 
 
 def _obstacle(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> str | None:

@@ -41,6 +41,10 @@ class StepUnclear(TidegateError):
     """Nobody knows whether a step's driver still lives, so its cluster has to end before anything is tried again."""
 
 
+class UnreadableItem(TidegateError):
+    """An item of the ledger that this release can't read: of a newer one, or changed by hand."""
+
+
 class ClaimMoved(TidegateError):
     """A claim or a batch is not as this run left it: another one got between."""
 

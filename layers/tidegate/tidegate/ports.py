@@ -9,6 +9,7 @@ from tidegate.arrivals import Arrival, State
 from tidegate.clusters import Cluster, EndReason
 from tidegate.failures import RetryDecision
 from tidegate.receipts import Merged, Voided
+from tidegate.reconciling import Marker, Round, VersionsPage
 from tidegate.runs import Run, RunState
 
 
@@ -114,6 +115,15 @@ class Ledger(Protocol):
 
     def head(self, bucket: str, key: str) -> Head | None:
         """The newest version of an object that was ever claimed."""
+
+    def heads(self, bucket: str, keys: Sequence[str]) -> dict[str, Head]:
+        """The heads of many objects, by their keys; those that have one. They may be a moment old."""
+
+    def reconcile_round(self) -> Round | None:
+        """The latest comparison of the landing bucket with the ledger."""
+
+    def save_round(self, round_: Round, seen: Round | None) -> bool:
+        """Write how far a comparison is. False if the latest one is no longer as `seen`: somebody else is at it."""
 
     def kept(self, state: State, table: str | None = None) -> Iterator[Arrival]:
         """Arrivals that were failed, quarantined or ignored, of one table or of all."""
@@ -230,6 +240,9 @@ class Objects(Protocol):
 
     def current(self, bucket: str, key: str) -> tuple[str | None, str | None]:
         """(version id, ETag without quotes) of an object as it is now; (None, None) if there is none."""
+
+    def versions_page(self, bucket: str, prefix: str, after: Marker | None) -> VersionsPage:
+        """About a thousand versions of objects, from a marker on. Delete markers are left out."""
 
     def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
         """Copy one version by S3 itself. Raises SourceGone."""

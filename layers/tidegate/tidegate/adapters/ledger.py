@@ -2,9 +2,10 @@
 
 from tidegate.adapters.ledger_arrivals import ArrivalsInLedger
 from tidegate.adapters.ledger_batches import BatchesInLedger
+from tidegate.adapters.ledger_rounds import RoundsInLedger
 from tidegate.adapters.ledger_runs import RunsInLedger
 from tidegate.adapters.ledger_tables import TablesInLedger
 
 
-class DynamoLedger(ArrivalsInLedger, TablesInLedger, BatchesInLedger, RunsInLedger):
+class DynamoLedger(ArrivalsInLedger, TablesInLedger, BatchesInLedger, RunsInLedger, RoundsInLedger):
     """Keeps to `tidegate.ports.Ledger`: one table, its parts each in a file of their own."""

@@ -48,11 +48,11 @@ class LedgerCalls:
             found = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True)
         return found.get("Item")  # type: ignore[no-any-return]
 
-    def _get_all(self, keys: Sequence[Mapping[str, str]]) -> list[Mapping[str, Any]]:
+    def _get_all(self, keys: Sequence[Mapping[str, str]], *, consistent: bool = True) -> list[Mapping[str, Any]]:
         """Those of the items that there are. What DynamoDB leaves out for want of capacity is asked for again."""
         found: list[Mapping[str, Any]] = []
         for start in range(0, len(keys), MAXIMUM_BATCH_GET):
-            request = {self._name: {"Keys": keys[start : start + MAXIMUM_BATCH_GET], "ConsistentRead": True}}
+            request = {self._name: {"Keys": keys[start : start + MAXIMUM_BATCH_GET], "ConsistentRead": consistent}}
             for number in range(TRIES):
                 with throttling_named("dynamodb:BatchGetItem"):
                     answer = self._client.batch_get_item(RequestItems=request)

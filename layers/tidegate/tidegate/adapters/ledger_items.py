@@ -1,18 +1,27 @@
 """The ledger's items: how arrivals, tables, batches and runs look in DynamoDB, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
 from tidegate.arrivals import KEPT_STATES, RETENTION, Arrival, State, shard_of
+from tidegate.errors import UnreadableItem
 from tidegate.ports import Batch, Head, Lease, OpenClaim, Table
 from tidegate.runs import Run
 
 Item = Mapping[str, Any]
 
+Given = ParamSpec("Given")
+Read = TypeVar("Read")
+
+SCHEMA = 1
+"""Of the items. One without a number is of the first; whoever changes what an item means counts on."""
+
 RUNS_PK = "run"
 STACK_KEY = {"pk": "stack", "sk": "stack"}
+ROUND_KEY = {"pk": "reconcile", "sk": "round"}
 RUNNING_PK = "running"
 """The partition of the index that has the runs which have not ended."""
 
@@ -24,6 +33,32 @@ NO_TABLE = "-"
 
 MAXIMUM_SORT_KEY_BYTES = 1024
 """DynamoDB's limit, of an index too. An S3 key alone may be as long."""
+
+
+def checked(read: Callable[Given, Read]) -> Callable[Given, Read]:
+    """Have a reader of items, its last argument, say what to do about an item that it can't read.
+
+    Such a reader raises UnreadableItem.
+    """
+
+    @wraps(read)
+    def read_checked(*given: Given.args, **named: Given.kwargs) -> Read:
+        item = cast("Item", given[-1])
+        name = f"{item.get('pk')} / {item.get('sk')}"
+        if int(item.get("schema", SCHEMA)) > SCHEMA:
+            raise UnreadableItem(
+                f"the ledger's item {name} was written by a newer release (schema {item['schema']}, this one reads "
+                f"{SCHEMA}): deploy that release again; going back needs a ledger of before it"
+            )
+        try:
+            return read(*given, **named)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise UnreadableItem(
+                f"the ledger's item {name} is not as any release writes it ({type(error).__name__}: {error}): somebody "
+                "else wrote it, or changed it. Restore it from a moment before, or delete it and run tidegate reconcile"
+            ) from error
+
+    return read_checked
 
 
 def arrival_key(bucket: str, key: str, sequencer: str) -> dict[str, str]:
@@ -74,6 +109,7 @@ def arrival_item(arrival: Arrival, now: datetime) -> dict[str, Any]:
     item: dict[str, Any] = {
         **arrival_key(arrival.bucket, arrival.key, arrival.sequencer),
         "kind": "arrival",
+        "schema": SCHEMA,
         "bucket": arrival.bucket,
         "key": arrival.key,
         "sequencer": arrival.sequencer,
@@ -99,6 +135,7 @@ def arrival_item(arrival: Arrival, now: datetime) -> dict[str, Any]:
     return item
 
 
+@checked
 def read_arrival(item: Item) -> Arrival:
     return Arrival(
         bucket=item["bucket"],
@@ -117,10 +154,12 @@ def read_arrival(item: Item) -> Arrival:
     )
 
 
+@checked
 def read_head(item: Item) -> Head:
     return Head(item["sequencer"], item.get("version_id"), item["etag"], moment(item["event_time"]))
 
 
+@checked
 def read_table(name: str, item: Item) -> Table:
     lease, claim = item.get("lease"), item.get("open_claim")
     return Table(
@@ -144,6 +183,7 @@ def batch_item(batch: Batch, now: datetime) -> dict[str, Any]:
     item: dict[str, Any] = {
         **batch_key(batch.table, batch.number),
         "kind": "batch",
+        "schema": SCHEMA,
         "table": batch.table,
         "batch": batch.number,
         "manifest_uri": batch.manifest_uri,
@@ -159,6 +199,7 @@ def batch_item(batch: Batch, now: datetime) -> dict[str, Any]:
     return item | {name: value for name, value in optional.items() if value is not None}
 
 
+@checked
 def read_batch(item: Item) -> Batch:
     return Batch(
         table=item["table"],
@@ -181,6 +222,7 @@ def read_batch(item: Item) -> Batch:
     )
 
 
+@checked
 def read_run(item: Item) -> Run:
     return Run(
         run_id=item["sk"],

@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from tidegate.adapters.clients import CONFIG, code_of, throttling_named
 from tidegate.errors import SourceGone, Throttled
+from tidegate.reconciling import Marker, Version, VersionsPage
 
 _NOT_THERE = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404"})
 _THERE_ALREADY = frozenset({"PreconditionFailed", "412"})
@@ -66,6 +67,27 @@ class S3Objects:
                 return None, None
             raise
         return head.get("VersionId"), head["ETag"].strip('"')
+
+    def versions_page(self, bucket: str, prefix: str, after: Marker | None) -> VersionsPage:
+        request = {"Bucket": bucket, "Prefix": prefix}
+        if after is not None:
+            request["KeyMarker"] = after.key
+            if after.version_id is not None:
+                request["VersionIdMarker"] = after.version_id
+        with throttling_named("s3:ListObjectVersions"):
+            page = self._client.list_object_versions(**request)
+        versions = tuple(
+            Version(
+                key=each["Key"],
+                version_id=each["VersionId"],
+                etag=each["ETag"].strip('"'),
+                size_bytes=each["Size"],
+                last_modified=each["LastModified"],
+            )
+            for each in page.get("Versions", [])
+        )
+        is_last = not page["IsTruncated"]
+        return VersionsPage(versions, None if is_last else Marker(page["NextKeyMarker"], page["NextVersionIdMarker"]))
 
     def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
         source = {"Bucket": bucket, "Key": key}
