@@ -44,6 +44,10 @@ class FakeObjects:
         versions = self.versions.get((bucket, key))
         return (versions[-1][0], etag_of(versions[-1][1])) if versions else (None, None)
 
+    def etags_after(self, bucket: str, key: str) -> dict[str, str]:
+        there = sorted((name, each[-1][1]) for (of, name), each in self.versions.items() if of == bucket and each)
+        return {name: etag_of(data) for name, data in there if name > key}
+
     def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
         versions = dict(self.versions.get((bucket, key), []))
         if not versions or (version_id is not None and version_id not in versions):

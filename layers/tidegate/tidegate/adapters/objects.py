@@ -66,6 +66,11 @@ class S3Objects:
             raise
         return head.get("VersionId"), head["ETag"].strip('"')
 
+    def etags_after(self, bucket: str, key: str) -> dict[str, str]:
+        with throttling_named("s3:ListObjectsV2"):
+            page = self._client.list_objects_v2(Bucket=bucket, StartAfter=key)
+        return {each["Key"]: each["ETag"].strip('"') for each in page.get("Contents", [])}
+
     def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
         source = {"Bucket": bucket, "Key": key}
         if version_id is not None:
