@@ -30,8 +30,12 @@ class Cloud:
     def switch_schedule(self, *, on: bool) -> None:
         """Let dispatch's minute tick or not. A test that dispatches by itself must not race with it."""
         scheduler = self.client("scheduler")
-        (listed,) = scheduler.list_schedules()["Schedules"]
-        found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
+        listed = scheduler.list_schedules()["Schedules"]
+        (found,) = [
+            each
+            for each in (scheduler.get_schedule(Name=one["Name"], GroupName=one["GroupName"]) for one in listed)
+            if self.fields.dispatch_function in each["Target"]["Arn"]
+        ]
         kept = ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target", "Description")
         scheduler.update_schedule(**{name: found[name] for name in kept}, State="ENABLED" if on else "DISABLED")
 
