@@ -41,7 +41,9 @@ def record(record: SQSRecord) -> None:
         "table": arrival.table,
         "state": arrival.state,
     }
-    logger.info("arrival recorded" if is_new else "arrival was known", extra=seen | {"reason": arrival.reason})
+    # A line for each of millions would cost as much as keeping them; how many there were is among the metrics.
+    say = logger.debug if is_new and arrival.state == "pending" else logger.info
+    say("arrival recorded" if is_new else "arrival was known", extra=seen | {"reason": arrival.reason})
     name = "ArrivalsIgnored" if arrival.state == "ignored" else "ArrivalsRecorded"
     metrics.add_metric(name=name if is_new else "ArrivalsRepeated", unit=MetricUnit.Count, value=1)
 

@@ -9,7 +9,7 @@ from tidegate.arrivals import Arrival, pad_sequencer
 from tidegate.batches import file_entry
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
-from tidegate.ports import Batch, Ledger, OpenClaim
+from tidegate.ports import Batch, Ledger, OpenClaim, Waiting
 from tidegate.receipts import Merged, RejectedFile, Voided
 from tidegate.reconciling import Counts, Marker, Round
 from tidegate.runs import Run
@@ -73,6 +73,27 @@ class TestArrivals:
                 ledger.record_arrival(arrival(f"{table}/{number}.csv", table=table), NOW)
         assert {each.table for each in ledger.pending("flights")} == {"flights"}
         assert len(list(ledger.pending())) == 10
+
+    def test_of_a_table_come_the_oldest_first(self, ledger: Ledger) -> None:
+        # GIVEN arrivals of a table in all shards of the index, recorded in another order than they landed in
+        for number in (7, 2, 9, 4, 0, 11, 5, 1, 8, 3, 10, 6):
+            landed = NOW + timedelta(seconds=number)
+            ledger.record_arrival(replace(arrival(f"flights/{number}.csv"), event_time=landed), NOW)
+        times = [each.event_time for each in ledger.pending("flights")]
+        assert times == sorted(times)
+        assert len(times) == 12
+
+    def test_wait_in_brief_as_they_are_pending(self, ledger: Ledger) -> None:
+        ledger.record_arrival(arrival("flights/1.csv", size_bytes=7), NOW)
+        ledger.record_arrival(arrival("airlines/1.csv", table="airlines", size_bytes=5), NOW)
+        ledger.record_arrival(arrival("x.csv", table=None, state="ignored", reason="no contract"), NOW)
+        ledger.record_arrival(claimed := arrival("flights/2.csv"), NOW)
+        ledger.mark_claimed(claimed, 1, "claimed", NOW)
+        time = arrival().event_time
+        assert sorted(ledger.waiting(), key=lambda each: each.table) == [
+            Waiting("airlines", time, 5),
+            Waiting("flights", time, 7),
+        ]
 
     def test_of_an_unversioned_bucket_have_no_version(self, ledger: Ledger) -> None:
         ledger.record_arrival(arrival(version_id=None), NOW)

@@ -47,6 +47,16 @@ def test_the_current_version_is_the_last_that_landed(objects_and_landing: Both) 
     assert objects.current("landing", "none") == (None, None)
 
 
+def test_the_listing_behind_a_key_has_the_newest_etags_in_order(objects_and_landing: Both) -> None:
+    objects, landing = objects_and_landing
+    landing.land("landing", "a/2.csv", b"old")
+    newest = {key: landing.land("landing", key, key.encode())[1] for key in ("a/1.csv", "a/3.csv", "a/2.csv", ODD)}
+    found = objects.etags_after("landing", "a/1.csv")
+    assert list(found) == ["a/2.csv", "a/3.csv", ODD]
+    assert all(etag == newest[key] for key, etag in found.items())
+    assert objects.etags_after("landing", ODD) == {}
+
+
 def test_any_version_of_any_key_can_be_copied(objects_and_landing: Both) -> None:
     objects, landing = objects_and_landing
     version, _ = landing.land("landing", ODD, b"old")
@@ -74,7 +84,7 @@ def test_throttling_has_one_name(aws: None, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(**_: Any) -> None:
         raise ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "PutObject")
 
-    for call in ("get_object", "put_object", "head_object", "list_object_versions"):
+    for call in ("get_object", "put_object", "head_object", "list_object_versions", "list_objects_v2"):
         monkeypatch.setattr(objects._client, call, refuse)
     for use in (
         lambda: objects.read("s3://b/k"),
@@ -82,6 +92,7 @@ def test_throttling_has_one_name(aws: None, monkeypatch: pytest.MonkeyPatch) -> 
         lambda: objects.create("s3://b/k", b""),
         lambda: objects.current("b", "k"),
         lambda: objects.versions_page("b", "", None),
+        lambda: objects.etags_after("b", "k"),
     ):
         with pytest.raises(Throttled, match="throttled by AWS"):
             use()

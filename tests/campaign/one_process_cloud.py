@@ -130,6 +130,12 @@ def living(life: Life | None) -> Iterator[None]:
         _life.reset(token)
 
 
+def life_of_call() -> str:
+    """Who makes the call that is under way; "" if it is the world."""
+    life = _life.get()
+    return life.name if life is not None else ""
+
+
 _task: contextvars.ContextVar[tuple[str, str]] = contextvars.ContextVar("campaign_task")
 _loses_answer: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("campaign_loses_answer", default=None)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from campaign.fault_points import Point, Watch
+from campaign.loads import play_load
 from campaign.one_process_cloud import OneProcessCloud
 from campaign.rerun_cells import Cell, play_cell
 from campaign.rights import RightsWatch
@@ -45,7 +46,19 @@ def rerun(cloud: OneProcessCloud, task: Json) -> Json:
     return play_cell(cloud, Cell(**task["cell"]))
 
 
-TASKS = {"find points": find_points, "strike": strike, "rerun": rerun}
+def count(cloud: OneProcessCloud, task: Json) -> Json:
+    """What a load uses up."""
+    done = play_load(cloud, task["arrivals"], task["tables"])
+    return {
+        "counts": [done.recorded, done.claimed, done.merged],
+        "transitions": done.transitions,
+        "write_units": [[*key, units] for key, units in done.meter.write_units.items()],
+        "invocations": done.meter.invocations,
+        "calls": [[*key, times] for key, times in done.meter.calls.items()],
+    }
+
+
+TASKS = {"count": count, "find points": find_points, "strike": strike, "rerun": rerun}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tidegate.arrivals import Arrival, State
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
-from tidegate.ports import Batch, Head, Lease, OpenClaim, Table
+from tidegate.ports import Batch, Head, Lease, OpenClaim, Table, Waiting
 from tidegate.receipts import Merged, Voided
 from tidegate.reconciling import Round
 from tidegate.runs import Run, RunState
@@ -38,7 +38,10 @@ class FakeLedger:
     def pending(self, table: str | None = None) -> Iterator[Arrival]:
         with self._lock:
             found = [each for each in self.arrivals.values() if each.state == "pending" and table in (None, each.table)]
-        yield from found
+        yield from found if table is None else sorted(found, key=lambda each: each.event_time)
+
+    def waiting(self) -> Iterator[Waiting]:
+        yield from (Waiting(str(each.table), each.event_time, each.size_bytes) for each in self.pending())
 
     def kept(self, state: State, table: str | None = None) -> Iterator[Arrival]:
         with self._lock:

@@ -76,6 +76,10 @@ class FakeObjects:
         is_last = start + self.page_size >= len(listed)
         return VersionsPage(page, None if is_last else Marker(page[-1].key, page[-1].version_id))
 
+    def etags_after(self, bucket: str, key: str) -> dict[str, str]:
+        there = sorted((name, each[-1][1]) for (of, name), each in self.versions.items() if of == bucket and each)
+        return {name: etag_of(data) for name, data in there if name > key}
+
     def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
         versions = dict(self.versions.get((bucket, key), []))
         if not versions or (version_id is not None and version_id not in versions):

@@ -9,6 +9,7 @@ from fakes.contracts import contract
 from fakes.control_plane import NOW, ControlPlane
 from tidegate.arrivals import Arrival, pad_sequencer
 from tidegate.batches import choose_candidates
+from tidegate.ports import Waiting
 from tidegate.usecases.take_snapshots import take_snapshots
 
 BACKLOG = 5_000
@@ -16,31 +17,38 @@ FIRST = Arrival("landing", "flights/2013-01/a.csv", pad_sequencer("1"), "Object 
 
 
 class Backlog:
-    """Arrivals that come out of the ledger one by one, the newest first; `most` of them were kept at once."""
+    """Arrivals that come out of the ledger one by one, the oldest first; `most` of them were kept at once."""
 
     def __init__(self) -> None:
-        self.most = 0
+        self.most = self.read = 0
         self._kept: weakref.WeakSet[Arrival] = weakref.WeakSet()
 
     def __iter__(self) -> Iterator[Arrival]:
-        for number in reversed(range(BACKLOG)):
+        for number in range(BACKLOG):
             arrival = replace(FIRST, key=f"flights/2013-01/{number:06d}.csv", event_time=NOW + timedelta(0, number))
+            self.read += 1
             self._kept.add(arrival)
             self.most = max(self.most, len(self._kept))
             yield arrival
 
 
-def test_a_claim_takes_the_oldest_and_keeps_no_more_than_a_batch() -> None:
+def test_a_claim_takes_the_oldest_and_reads_no_more_than_a_batch() -> None:
     backlog = Backlog()
     chosen = choose_candidates(backlog, contract(max_files=10))
     assert [each.event_time - NOW for each in chosen.files] == [timedelta(0, number) for number in range(10)]
-    assert chosen.left == BACKLOG - 10
-    assert backlog.most <= 10 + 3  # the one that is read, and those that Python's loops still hold
+    assert backlog.read == 10
+
+
+def test_a_claim_that_is_full_by_its_bytes_looks_at_one_more() -> None:
+    backlog = Backlog()
+    chosen = choose_candidates(backlog, contract(max_bytes=3 * 7))
+    assert len(chosen.files) == 7
+    assert backlog.read == 8
 
 
 def test_dispatch_adds_up_and_keeps_nothing() -> None:
     backlog, plane = Backlog(), ControlPlane()
-    plane.ledger.pending = lambda table=None: iter(backlog)
+    plane.ledger.waiting = lambda: (Waiting("flights", each.event_time, each.size_bytes) for each in backlog)
     flights = next(
         each
         for each in take_snapshots(plane.ledger, plane.machine, plane.contracts)

@@ -35,7 +35,7 @@ def claim(plane: ControlPlane, run_id: str, claim_id: str, *, seen: Table | None
 
 def candidates_of(plane: ControlPlane) -> bytes:
     """What A would have written."""
-    return candidates_document(Candidates(tuple(plane.ledger.pending()), (), left=0))
+    return candidates_document(Candidates(tuple(plane.ledger.pending()), ()))
 
 
 def run_until_done(plane: ControlPlane) -> None:

@@ -1,8 +1,6 @@
 """Batches: which arrivals of a table are merged together, and the manifest that fixes their list for ever."""
 
 import hashlib
-import heapq
-import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,8 +36,6 @@ class Candidates:
 
     files: tuple[Arrival, ...]
     superseded: tuple[Arrival, ...]
-    left: int
-    """How many pending arrivals the limits leave for a later batch."""
     opened_from: int | None = None
     """The voided batch of which these are a half."""
 
@@ -71,20 +67,20 @@ def order_of(arrival: Arrival) -> tuple[object, ...]:
 
 
 def choose_candidates(pending: Iterable[Arrival], contract: Contract) -> Candidates:
-    """Take the oldest pending arrivals that fit into one batch; at least one, however large it is.
+    """Take the first pending arrivals that fit into one batch; at least one, however large it is.
 
-    A backlog may be far larger than a batch and than a function's memory: no more than a batch of it is kept.
+    They come the oldest first. A backlog may be far larger than a batch: the rest of it is not even read.
     """
     taken: list[Arrival] = []
     size_bytes = 0
-    counter = itertools.count()
-    counted = (arrival for arrival, _ in zip(pending, counter, strict=False))
-    for arrival in heapq.nsmallest(contract.max_files, counted, key=order_of):
+    for arrival in pending:
         if taken and size_bytes + arrival.size_bytes > contract.max_bytes:
             break
         taken.append(arrival)
         size_bytes += arrival.size_bytes
-    return _apart(taken, contract, left=next(counter) - len(taken))
+        if len(taken) == contract.max_files:
+            break
+    return _apart(sorted(taken, key=order_of), contract)
 
 
 def cut_to_batches(arrivals: Iterable[Arrival], contract: Contract) -> list[Candidates]:
@@ -100,10 +96,10 @@ def cut_to_batches(arrivals: Iterable[Arrival], contract: Contract) -> list[Cand
             size_bytes = 0
         parts[-1].append(arrival)
         size_bytes += arrival.size_bytes
-    return [_apart(part, contract, left=0) for part in parts]
+    return [_apart(part, contract) for part in parts]
 
 
-def _apart(taken: Sequence[Arrival], contract: Contract, left: int) -> Candidates:
+def _apart(taken: Sequence[Arrival], contract: Contract) -> Candidates:
     """Tell the files from those that a newer version in the same batch supersedes."""
     newest = _newest_sequencers(taken) if contract.strategy in SUPERSEDING_STRATEGIES else {}
 
@@ -113,7 +109,6 @@ def _apart(taken: Sequence[Arrival], contract: Contract, left: int) -> Candidate
     return Candidates(
         files=tuple(arrival for arrival in taken if not is_superseded(arrival)),
         superseded=tuple(arrival for arrival in taken if is_superseded(arrival)),
-        left=left,
     )
 
 
@@ -208,7 +203,7 @@ def read_candidates(document_json: bytes) -> Candidates:
             Arrival(**entry | {"event_time": datetime.fromisoformat(entry["event_time"])}) for entry in document[name]
         )
 
-    return Candidates(arrivals("files"), arrivals("superseded"), left=0, opened_from=document.get("opened_from"))
+    return Candidates(arrivals("files"), arrivals("superseded"), opened_from=document.get("opened_from"))
 
 
 def canonical_json(value: Any) -> bytes:
@@ -264,9 +259,7 @@ def halves_of(files: Sequence[Mapping[str, Any]]) -> list[Sequence[Mapping[str, 
 def half_lists(files: Sequence[Mapping[str, Any]], table: str, batch: int) -> list[Candidates]:
     """The halves of a voided batch as lists of candidates; none if its file is alone."""
     return [
-        Candidates(
-            tuple(arrival_of_entry(entry, table, "claimed", batch) for entry in half), (), left=0, opened_from=batch
-        )
+        Candidates(tuple(arrival_of_entry(entry, table, "claimed", batch) for entry in half), (), opened_from=batch)
         for half in halves_of(files)
     ]
 

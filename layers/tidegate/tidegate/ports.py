@@ -60,6 +60,15 @@ class Table:
         return self.unsettled_batch is not None or self.open_claim is not None or bool(self.reopened)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """As much of a pending arrival as a decision about its table needs."""
+
+    table: str
+    event_time: datetime
+    size_bytes: int
+
+
 @dataclass(frozen=True)
 class Head:
     """The newest version of a key that was ever claimed. It outlives the arrivals of the key."""
@@ -108,7 +117,13 @@ class Ledger(Protocol):
         """Record an arrival once; False if it was known."""
 
     def pending(self, table: str | None = None) -> Iterator[Arrival]:
-        """The pending arrivals, of one table or of all."""
+        """The pending arrivals, of one table, the oldest first, or of all.
+
+        No more is read than is taken: a backlog may be far larger than a batch.
+        """
+
+    def waiting(self) -> Iterator[Waiting]:
+        """All that is pending, in brief: of a million arrivals each minute, every attribute counts."""
 
     def versions(self, bucket: str, key: str) -> list[Arrival]:
         """Every version of an object that the ledger has, oldest first."""
@@ -243,6 +258,9 @@ class Objects(Protocol):
 
     def versions_page(self, bucket: str, prefix: str, after: Marker | None) -> VersionsPage:
         """About a thousand versions of objects, from a marker on. Delete markers are left out."""
+
+    def etags_after(self, bucket: str, key: str) -> dict[str, str]:
+        """ETags without quotes of the objects that follow a key in the bucket's order, a thousand at most."""
 
     def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
         """Copy one version by S3 itself. Raises SourceGone."""

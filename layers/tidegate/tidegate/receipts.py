@@ -49,6 +49,11 @@ class NotMerged:
         return self.cause in CONDEMNING_CAUSES
 
 
+def receipt_uri(control_bucket: str, table: str, batch: int, run_id: str, attempt: int) -> str:
+    """Where an attempt at a batch leaves its receipt."""
+    return f"s3://{control_bucket}/receipts/{table}/{batch:012d}/{run_id}-{attempt}.json"
+
+
 def judge_receipts(
     receipts: Sequence[tuple[str, Mapping[str, Any]]], manifest_sha256: str, *, run_id: str, pass_: int
 ) -> Merged | Voided | NotMerged:

@@ -1,5 +1,7 @@
 """Arrivals, and the heads of their keys, in the ledger."""
 
+import heapq
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +21,7 @@ from tidegate.adapters.ledger_items import (
     read_head,
 )
 from tidegate.arrivals import PENDING_SHARDS, RETENTION, Arrival, State
-from tidegate.ports import Head
+from tidegate.ports import Head, Waiting
 
 
 class ArrivalsInLedger(LedgerCalls):
@@ -29,8 +31,17 @@ class ArrivalsInLedger(LedgerCalls):
         return self._put(arrival_item(arrival, now), "attribute_not_exists(pk)")
 
     def pending(self, table: str | None = None) -> Iterator[Arrival]:
+        shards = [self._indexed(index_pk("pending", shard), table) for shard in range(PENDING_SHARDS)]
+        if table is None:
+            yield from map(read_arrival, itertools.chain.from_iterable(shards))
+        else:
+            # Each shard has a table's arrivals in their order, and is read no further than somebody wants to know.
+            yield from heapq.merge(*(map(read_arrival, shard) for shard in shards), key=lambda each: each.event_time)
+
+    def waiting(self) -> Iterator[Waiting]:
         for shard in range(PENDING_SHARDS):
-            yield from (read_arrival(item) for item in self._indexed(index_pk("pending", shard), table))
+            for item in self._indexed(index_pk("pending", shard), None, only=("table", "event_time", "size_bytes")):
+                yield Waiting(item["table"], moment(item["event_time"]), int(item["size_bytes"]))
 
     def kept(self, state: State, table: str | None = None) -> Iterator[Arrival]:
         for shard in range(PENDING_SHARDS):

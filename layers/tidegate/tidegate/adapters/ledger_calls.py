@@ -26,12 +26,17 @@ class LedgerCalls:
         self._client: Any = client or boto3.resource("dynamodb", config=CONFIG).meta.client
         self._name = table_name
 
-    def _indexed(self, partition: str, table: str | None) -> Iterator[Mapping[str, Any]]:
+    def _indexed(self, partition: str, table: str | None, only: Sequence[str] = ()) -> Iterator[Mapping[str, Any]]:
+        """The items of one partition of the index, of one table alone or of all; `only` these attributes of them."""
         condition, values = "pending_pk = :partition", {":partition": partition}
         if table is not None:
             condition += " AND begins_with(pending_sk, :table)"
             values[":table"] = f"{table}#"
-        return self._query(IndexName=PENDING_INDEX, KeyConditionExpression=condition, ExpressionAttributeValues=values)
+        request: dict[str, Any] = {"KeyConditionExpression": condition, "ExpressionAttributeValues": values}
+        if only:
+            request["ProjectionExpression"] = ", ".join(f"#{name}" for name in only)
+            request["ExpressionAttributeNames"] = {f"#{name}": name for name in only}
+        return self._query(IndexName=PENDING_INDEX, **request)
 
     def _query(self, **request: Any) -> Iterator[Mapping[str, Any]]:
         start: dict[str, Any] = {}

@@ -31,9 +31,6 @@ RECORDS_KEPT = timedelta(days=400)
 NO_TABLE = "-"
 """No table is called so; it stands before the arrivals that no contract matches."""
 
-MAXIMUM_SORT_KEY_BYTES = 1024
-"""DynamoDB's limit, of an index too. An S3 key alone may be as long."""
-
 
 def checked(read: Callable[Given, Read]) -> Callable[Given, Read]:
     """Have a reader of items, its last argument, say what to do about an item that it can't read.
@@ -92,11 +89,11 @@ def index_pk(state: State, shard: int) -> str:
 
 def index_keys(state: State, arrival: Arrival) -> dict[str, str]:
     """What puts an arrival into the sparse index, below its table and in the order of its event."""
-    sort_key = f"{arrival.table or NO_TABLE}#{iso(arrival.event_time)}#{arrival.key}#{arrival.sequencer}"
     return {
         "pending_pk": index_pk(state, shard_of(arrival.object_name)),
-        # Keys of an index may be equal, so nothing is lost with the end of a long one.
-        "pending_sk": sort_key.encode()[:MAXIMUM_SORT_KEY_BYTES].decode(errors="ignore"),
+        # Keys of an index may be equal. The object's own key would be there a third time, and an item of more than a
+        # KB costs another unit with each write.
+        "pending_sk": f"{arrival.table or NO_TABLE}#{iso(arrival.event_time)}",
     }
 
 

@@ -89,6 +89,11 @@ class S3Objects:
         is_last = not page["IsTruncated"]
         return VersionsPage(versions, None if is_last else Marker(page["NextKeyMarker"], page["NextVersionIdMarker"]))
 
+    def etags_after(self, bucket: str, key: str) -> dict[str, str]:
+        with throttling_named("s3:ListObjectsV2"):
+            page = self._client.list_objects_v2(Bucket=bucket, StartAfter=key)
+        return {each["Key"]: each["ETag"].strip('"') for each in page.get("Contents", [])}
+
     def copy_version(self, bucket: str, key: str, version_id: str | None, target_uri: str) -> None:
         source = {"Bucket": bucket, "Key": key}
         if version_id is not None:

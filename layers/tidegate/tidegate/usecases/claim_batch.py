@@ -130,7 +130,7 @@ def _behind(table: str, number: int, manifest_uri: str) -> LedgerBehind:
 
 def _candidates_of(claim: OpenClaim, table: str, ledger: Ledger, objects: Objects) -> Candidates | None:
     """What a claim that somebody left open is about; None if it was given up because nothing was marked for it."""
-    nothing = Candidates((), (), left=0)
+    nothing = Candidates((), ())
     # Candidates are written before the first arrival is marked: without any there is nothing to finish.
     objects.create(claim.candidates_uri, candidates_document(nothing))
     candidates = _read(claim, objects)

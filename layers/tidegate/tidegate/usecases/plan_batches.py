@@ -5,21 +5,20 @@ One table's trouble stops no other: what can't be planned is held, with the reas
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tidegate.batches import GROUPS_A_ROUND, group_steps, location_of, staged_name
+from tidegate.batches import GROUPS_A_ROUND, group_steps
 from tidegate.contracts import Contracts
 from tidegate.errors import ClaimMoved, LeaseHeld, LedgerBehind, SourceGone
 from tidegate.ports import Batch, Clusters, Lease, Ledger, Machine, Objects, Table
+from tidegate.receipts import receipt_uri
 from tidegate.runs import Run
 from tidegate.usecases.claim_batch import claim_batch
+from tidegate.usecases.locate_files import locate_files
 
 WORK_SCHEMA = 1
-THREADS = 16
-"""For calls that only wait: heads, copies, marks."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def _plan_table(
     if table.void_reason is not None and table.unsettled_batch == batch.number:
         return Planned(batch, lease, {}, is_void=True)
     try:
-        return Planned(batch, lease, _locations(batch, ports), is_void=False)
+        return Planned(batch, lease, locate_files(batch, ports.objects, ports.control_bucket), is_void=False)
     except SourceGone as gone:
         # It can never be merged as it is: it is opened up until the file that is gone is alone.
         ports.ledger.order_void(batch, str(gone))
@@ -191,7 +190,6 @@ def _batch_of(
 def _work_entry(run: Run, planned: Planned, ports: PlanPorts) -> dict[str, Any]:
     """What the job is told of one batch in this attempt."""
     batch = planned.batch
-    folder = f"{batch.table}/{batch.number:012d}"
     return {
         "table": batch.table,
         "batch": batch.number,
@@ -200,31 +198,8 @@ def _work_entry(run: Run, planned: Planned, ports: PlanPorts) -> dict[str, Any]:
         "manifest_sha256": batch.manifest_sha256,
         "fence": planned.lease.fence,
         "locations": dict(planned.locations),
-        "receipt_uri": f"s3://{ports.control_bucket}/receipts/{folder}/{run.run_id}-{run.attempt}.json",
+        "receipt_uri": receipt_uri(ports.control_bucket, batch.table, batch.number, run.run_id, run.attempt),
     }
-
-
-def _locations(batch: Batch, ports: PlanPorts) -> dict[str, str]:
-    """Stage what can't be read in place; the URIs of the copies by the file's index in the manifest."""
-    manifest = json.loads(ports.objects.read(batch.manifest_uri) or b"")
-    folder = f"s3://{ports.control_bucket}/staging/{batch.table}/{batch.number:012d}"
-
-    def stage(entry: Mapping[str, Any]) -> tuple[str, str] | None:
-        version, etag = ports.objects.current(entry["bucket"], entry["key"])
-        if location_of(entry, version, etag).in_place:
-            return None
-        if entry["version_id"] is None and entry["etag"] and entry["etag"] != etag:
-            # Copying what is there now would merge other bytes under this arrival's name.
-            raise SourceGone(
-                f"s3://{entry['bucket']}/{entry['key']} was overwritten or deleted before it was merged, and its "
-                "bucket keeps no versions. Switch versioning on, and land the file again under another name"
-            )
-        target = f"{folder}/{staged_name(entry['index'], entry['key'])}"
-        ports.objects.copy_version(entry["bucket"], entry["key"], entry["version_id"], target)
-        return str(entry["index"]), target
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return dict(staged for staged in pool.map(stage, manifest["files"]) if staged is not None)
 
 
 def words_of(held: Sequence[Mapping[str, Any]]) -> str:

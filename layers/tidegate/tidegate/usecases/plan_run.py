@@ -100,7 +100,7 @@ def _tables_of(request: RunRequest, known: Run | None, ledger: Ledger, contracts
     mine = dict.fromkeys(table for table, _ in known.batches) if known is not None else {}
     if request.tables is not None:
         return list(dict.fromkeys((*request.tables, *mine)))
-    waiting = {arrival.table for arrival in ledger.pending()}
+    waiting = {arrival.table for arrival in ledger.waiting()}
     return [
         table.name
         for table in ledger.tables(sorted(contracts.by_table)).values()

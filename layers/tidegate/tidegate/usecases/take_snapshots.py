@@ -4,21 +4,20 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
-from tidegate.arrivals import Arrival
 from tidegate.contracts import Contracts
 from tidegate.dispatch import TableSnapshot
-from tidegate.ports import Ledger, Machine
+from tidegate.ports import Ledger, Machine, Waiting
 
 
 @dataclass
-class Waiting:
+class Sum:
     """What is pending for a table, added up as it is read: a backlog may be larger than the function's memory."""
 
     files: int = 0
     size_bytes: int = 0
     oldest: datetime | None = None
 
-    def add(self, arrival: Arrival) -> None:
+    def add(self, arrival: Waiting) -> None:
         self.files += 1
         self.size_bytes += arrival.size_bytes
         self.oldest = arrival.event_time if self.oldest is None else min(self.oldest, arrival.event_time)
@@ -32,10 +31,9 @@ def take_snapshots(
     The leases of run `by_run`, who asks, hold nobody back. Nor does a lease whose run has no running execution: Plan
     run takes it over once the cluster is gone.
     """
-    pending: dict[str, Waiting] = defaultdict(Waiting)
-    for arrival in ledger.pending():
-        if arrival.table is not None:
-            pending[arrival.table].add(arrival)
+    pending: dict[str, Sum] = defaultdict(Sum)
+    for arrival in ledger.waiting():
+        pending[arrival.table].add(arrival)
     tables = ledger.tables(sorted(contracts.by_table))
     stack_pause = ledger.paused_stack()
     owners = {table.lease.run_id for table in tables.values() if table.lease is not None} - {by_run}
