@@ -28,7 +28,7 @@ class FakeRepair:
     def raise_head(self, arrival: Arrival) -> None:
         head = self._ledger.head(arrival.bucket, arrival.key)
         if head is None or head.sequencer < arrival.sequencer:
-            self._ledger.heads[arrival.bucket, arrival.key] = Head(
+            self._ledger.head_items[arrival.bucket, arrival.key] = Head(
                 arrival.sequencer, arrival.version_id, arrival.etag, arrival.event_time
             )
 

@@ -143,8 +143,22 @@ class _Resolver:
         return NAMES.get(name, name) if attribute.endswith("Name") else path
 
     def _arn(self, name: str) -> str:
-        kind = self._document["Resources"][name]["Type"]
+        kind = self._type_of(name)
         return _ARN_OF_TYPE.get(kind, "arn:aws:unknown:::{name}").format(name=NAMES.get(name, name))
+
+    def _type_of(self, name: str) -> str:
+        """A resource's type; of the rules that SAM makes of a function's events too, which are called after both."""
+        resources: dict[str, Json] = self._document["Resources"]
+        if name in resources:
+            return str(resources[name]["Type"])
+        (event,) = (
+            event
+            for function, each in resources.items()
+            for own, event in each.get("Properties", {}).get("Events", {}).items()
+            if name == function + own
+        )
+        assert event["Type"] == "EventBridgeRule", event
+        return "AWS::Events::Rule"
 
     def _sub(self, argument: Any) -> str:
         text, own = (argument, {}) if isinstance(argument, str) else (argument[0], self._of(argument[1]))

@@ -111,7 +111,9 @@ SERVICES = {"dynamodb": {"kms:Decrypt"}, "sqs": {"kms:Decrypt"}, "s3": {"kms:Dec
 @pytest.mark.parametrize("function", sorted(policies.grants()))
 def test_a_function_may_use_the_key_through_the_services_that_it_calls(function: str) -> None:
     granted = policies.grants(KmsKeyArn=KEY)[function]
-    called = {action.partition(":")[0] for grant in policies.grants()[function] for action in grant.actions}
+    # A bucket's listing is not encrypted with the key of its objects.
+    actions = {action for grant in policies.grants()[function] for action in grant.actions}
+    called = {action.partition(":")[0] for action in actions if not action.startswith("s3:List")}
     wanted = called & set(SERVICES) | ({"sqs"} if reads_a_queue(function) else set())
     (grant,) = [grant for grant in granted if KEY in grant.resources]
     assert set(grant.actions) == set().union(*(SERVICES[service] for service in wanted))

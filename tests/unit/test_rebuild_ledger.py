@@ -431,7 +431,7 @@ def test_a_rebuild_of_a_ledger_that_is_right_changes_no_arrival_and_no_table() -
     plans = events.rebuild()
     assert [(each.corrected, each.missing) for each in plans.values()] == [((), ())] * 3
     after = events.plane.ledger
-    assert (after.arrivals, after.heads) == (before.arrivals, before.heads)
+    assert (after.arrivals, after.head_items) == (before.arrivals, before.head_items)
     assert after.table_items["flights"] == before.table_items["flights"]
     assert {name: batch.state for name, batch in after.batch_items.items()} == {
         name: batch.state for name, batch in before.batch_items.items()
