@@ -52,8 +52,11 @@ class System:
         )
         said = json.loads(answer["Payload"].read())
         assert said.get("run_id"), said
-        machine = self.cloud.fields.state_machine_arn.replace(":stateMachine:", ":execution:")
-        return f"{machine}:{said['run_id']}-1"
+        return self.execution_of(said["run_id"])
+
+    def execution_of(self, run_id: str) -> str:
+        """The ARN of the first execution of a run that dispatch has started."""
+        return f"{self.cloud.fields.state_machine_arn.replace(':stateMachine:', ':execution:')}:{run_id}-1"
 
     def end_of(self, execution_arn: str) -> dict[str, Any]:
         def ended() -> dict[str, Any] | None:

@@ -117,15 +117,14 @@ class Table:
 
 
 def telling_points(calls: Sequence[str], *, everything: bool) -> list[int]:
-    """The commit, the call after it and the last one; with `everything` the first of each kind before and after it too.
+    """The commit, the call after it and the last one; with `everything` what comes first of each kind before it too.
 
     Between two looks at what is there nothing happens that could matter.
     """
     committed = calls.index("commit to the table")
     telling = {committed, committed + 1, len(calls) - 1}
     if everything:
-        telling |= {number for number, name in enumerate(calls) if name not in calls[:number]}
-        telling |= {number for number in range(committed, len(calls)) if calls[number] not in calls[committed:number]}
+        telling |= {number for number in range(committed) if calls[number] not in calls[:number]}
     return sorted(telling)
 
 

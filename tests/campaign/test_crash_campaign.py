@@ -71,7 +71,7 @@ def a_share_of(points: Sequence[Point]) -> list[Strike]:
     """What fits into minutes: each place in the code dies at its first and at its last call, before and after.
 
     That is in the first scenario that reaches it, beginning with every day's. Before and after are the same at a call
-    that only reads. The other ways to fail take turns over the places, and a third of what later scenarios have in
+    that only reads. The other ways to fail take turns over the places, and an eighth of what later scenarios have in
     common with earlier ones takes turns over all ways.
     """
     calls: dict[tuple[str, Place], list[Point]] = defaultdict(list)
@@ -88,6 +88,6 @@ def a_share_of(points: Sequence[Point]) -> list[Strike]:
             chosen += [(point, kind) for point in ends for kind in deaths]
             others = [kind for kind in kinds if kind not in {DIES_BEFORE, DIES_AFTER}]
             chosen += [(of_place[0], others[turn % len(others)])] if others else []
-        elif turn % 3 == 0:
-            chosen.append((of_place[-1], kinds[turn // 3 % len(kinds)]))
+        elif turn % 8 == 0:
+            chosen.append((of_place[-1], kinds[turn // 8 % len(kinds)]))
     return chosen

@@ -360,7 +360,11 @@ def test_a_step_hangs_is_cancelled_or_dies_at_a_call(cloud: Cloud, plan: Plan, e
         {"fault": "stuck", "cluster": "struck", "state": "TERMINATING", "seconds": 1},
     )
     cluster_id = emr.run_job_flow(**RUN_JOB_FLOW | {"Name": "struck"})["JobFlowId"]
-    commands = {"dies": ["python", "-c", code], "hangs": ["true"], "waits": ["true"]}
+    commands = {
+        "dies": ["python", "-c", code],
+        "hangs": ["python", "-c", "import time; time.sleep(0.3)"],
+        "waits": ["true"],
+    }
     steps = [
         {"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": args}}
         for name, args in commands.items()

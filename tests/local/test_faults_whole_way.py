@@ -4,38 +4,24 @@ The steps are the stand-in's: what goes wrong here is around them, or ends them.
 """
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from clouds import Cloud, assert_nothing_is_left, own_settings
+from systems import System, wait_for
 from tidegate_local import launcher
 from tidegate_local.faults.plan import plan_faults, strikes
 from tidegate_local.stand_in import commits
 
 pytestmark = pytest.mark.local_cloud
-LIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
 Fault = dict[str, Any]
 
 
-def wait_for(what: str, look: Callable[[], Any], limit_s: float = 60) -> Any:
-    limit = time.monotonic() + limit_s
-    while not (found := look()):
-        assert time.monotonic() < limit, f"{what}: not within {limit_s} s"
-        time.sleep(0.1)
-    return found
-
-
-class Stack:
-    """The deployed stack, what is landed in it and what has come of it."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
-        self.s3, self.steps, self.emr = cloud.client("s3"), cloud.client("stepfunctions"), cloud.client("emr")
-        self.ledger, self.lambdas = cloud.client("dynamodb"), cloud.client("lambda")
+class Stack(System):
+    """The deployed stack, what is to go wrong in it and what has come of it."""
 
     def plan(self, *faults: Fault) -> None:
         plan_faults(self.cloud.here.faults_file, faults)
@@ -46,22 +32,16 @@ class Stack:
         planned = json.loads(self.cloud.here.faults_file.read_text())
         return [fault for fault in planned if struck.count(fault) < fault.get("times", 1)]
 
-    def land(self, key: str) -> None:
-        self.s3.put_object(Bucket=self.cloud.fields.landing_bucket, Key=key, Body=b"carrier,name\nAA,American\n")
+    def land_airline(self, key: str) -> None:
+        self.land(key, "carrier,name", "AA,American")
         wait_for(f"{key} is recorded", lambda: self.states(key))
 
     def states(self, key: str) -> list[str]:
         """What the ledger says of a key's versions."""
-        found = self.ledger.query(
-            TableName=self.cloud.fields.ledger_table,
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": f"arrival#{self.cloud.fields.landing_bucket}/{key}"}},
-            ConsistentRead=True,
-        )
-        return [item["state"]["S"] for item in found["Items"] if item["kind"]["S"] == "arrival"]
+        return [arrival["state"] for arrival in self.arrivals(key)]
 
-    def dispatch(self) -> str:
-        """Dispatch now; the ARN of the execution that was started."""
+    def dispatch_at_last(self) -> str:
+        """Dispatch now, again and again until a run is started; the ARN of its execution."""
 
         def started() -> dict[str, Any] | None:
             answer = self.lambdas.invoke(
@@ -70,30 +50,17 @@ class Stack:
             said: dict[str, Any] = json.loads(answer["Payload"].read())
             return said if said.get("run_id") else None
 
-        said = wait_for("a run is started", started)
-        machine = self.cloud.fields.state_machine_arn.replace(":stateMachine:", ":execution:")
-        return f"{machine}:{said['run_id']}-1"
-
-    def end_of(self, execution_arn: str) -> dict[str, Any]:
-        def ended() -> dict[str, Any] | None:
-            execution: dict[str, Any] = self.steps.describe_execution(executionArn=execution_arn)
-            return execution if execution["status"] != "RUNNING" else None
-
-        execution: dict[str, Any] = wait_for("the run has ended", ended, 120)
-        return execution
+        return self.execution_of(wait_for("a run is started", started)["run_id"])
 
     def merges_of(self, table: str, key: str) -> int:
         """How many commits of a table have a file of that key."""
         log = commits(self.s3, f"s3://{self.cloud.fields.lake_bucket}/{table}")
         return sum(1 for commit in log if any(file["key"] == key for file in commit["files"]))
 
-    def live_clusters(self) -> list[str]:
-        return [each["Name"] for each in self.emr.list_clusters(ClusterStates=LIVE)["Clusters"]]
-
     def leases(self) -> list[str]:
         """Tables that a run holds."""
         found = self.ledger.scan(TableName=self.cloud.fields.ledger_table, ConsistentRead=True)["Items"]
-        return [item["pk"]["S"] for item in found if item["kind"]["S"] == "table" and "lease_run_id" in item]
+        return [item["pk"]["S"] for item in found if item["kind"]["S"] == "table" and "lease" in item]
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +130,8 @@ def test_a_run_comes_through_by_itself(stack: Stack, faults: list[Fault]) -> Non
     key = f"airlines/{uuid4().hex}.csv"
     stack.plan(*faults)
     # WHEN the file lands and a run is dispatched
-    stack.land(key)
-    execution = stack.end_of(stack.dispatch())
+    stack.land_airline(key)
+    execution = stack.end_of(stack.dispatch_at_last())
     # THEN
     assert execution["status"] == "SUCCEEDED", (execution.get("error"), execution.get("cause"))
     merged_once(stack, key)
@@ -180,8 +147,8 @@ def test_a_run_comes_through_by_itself(stack: Stack, faults: list[Fault]) -> Non
 def test_a_step_that_ends_fails_its_run_and_a_redrive_merges_once(stack: Stack, fault: Fault) -> None:
     key = f"airlines/{uuid4().hex}.csv"
     stack.plan(fault)
-    stack.land(key)
-    arn = stack.dispatch()
+    stack.land_airline(key)
+    arn = stack.dispatch_at_last()
     failed = stack.end_of(arn)
     assert (failed["status"], failed["error"]) == ("FAILED", "RunFailed")
     assert (stack.merges_of("airlines", key), stack.live_clusters()) == (int(fault is AFTER_THE_COMMIT), [])

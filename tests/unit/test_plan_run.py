@@ -206,12 +206,30 @@ class TestWhoMayPlan:
         def meanwhile(table: str | None = None) -> Any:
             plane.ledger.pending = pending  # type: ignore[method-assign]
             plane.plan(RUN, execution("r-2"))
+            plane.machine.running.add(execution("r-2").arn)
             return pending(table)
 
         plane.ledger.pending = meanwhile  # type: ignore[method-assign]
-        with pytest.raises(RunIsLive, match="at this moment"):
+        with pytest.raises(RunIsLive, match="execution:tidegate-run:r-2"):
             plane.plan(RUN, execution("r-1"))
         assert plane.ledger.runs["r"].execution_arn == execution("r-2").arn
+
+    def test_a_new_execution_is_not_refused_because_the_reaper_gives_up_the_old_one_at_this_moment(self) -> None:
+        # GIVEN an execution that was stopped, and a person who starts a new one at once
+        plane = ControlPlane()
+        plane.land("flights/2013-01/a.csv")
+        plane.plan(RUN, execution("r-1"))
+        tables = plane.ledger.tables
+
+        def meanwhile(names: Any) -> Any:
+            plane.ledger.tables = tables  # type: ignore[method-assign]
+            assert plane.ledger.fence_run(plane.ledger.runs["r"], "its execution has ended", NOW)
+            return tables(names)
+
+        plane.ledger.tables = meanwhile  # type: ignore[method-assign]
+        # WHEN the reaper comes between its look and its write THEN it goes on all the same
+        assert plane.plan(RUN, execution("r-2"))["work"] == "merge"
+        assert plane.ledger.runs["r"].state == "running"
 
     def test_a_plan_that_was_overtaken_hands_out_nothing(self) -> None:
         class Overtaken(FakeLedger):

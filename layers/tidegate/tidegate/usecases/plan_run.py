@@ -25,6 +25,18 @@ def plan_run(
     Raises InvalidRunInput, UnknownTable, RunIsLive, ClusterLeft, StalePass, Throttled.
     """
     request = read_request(execution_input, execution.name, list(contracts.by_table))
+    try:
+        return _plan_as_known(request, execution, ports=ports, contracts=contracts, now=now)
+    except RunIsLive:
+        # Between the look and the write somebody else changed the run. The reaper, which has given an execution up that
+        # was just stopped, is no reason to refuse the new one; another execution is, and is named then.
+        return _plan_as_known(request, execution, ports=ports, contracts=contracts, now=now)
+
+
+def _plan_as_known(
+    request: RunRequest, execution: Execution, *, ports: PlanPorts, contracts: Contracts, now: datetime
+) -> dict[str, Any]:
+    """Plan a run, going on from what the ledger has of it now. Raises RunIsLive if that changes meanwhile."""
     known = ports.ledger.run(request.run_id)
     if known is not None and known.state == "succeeded":
         return _nothing(request, known.attempt, f"run {known.run_id} is settled: {_said(known)}", summary=known.summary)
