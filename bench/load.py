@@ -2,17 +2,20 @@
 
     .venv/bin/python bench/load.py                                  # half an hour and more on two cores
     .venv/bin/python bench/load.py --arrivals 2000 --tables 20
+    .venv/bin/python bench/load.py --one-process                    # all of it in minutes, without servers in between
 
 Starts a local cloud of its own with the stand-in in Spark's place, and deploys a copy of the checkout to it that has
 contracts for so many tables; `tables/` is left alone. Prints what became of the arrivals, and the most memory that each
 function's processes held. Times are those of this machine, on which functions, services and steps share the processor.
-Ends with an error if an arrival is missing or a function holds 256 MB. How many arrivals share an invocation is counted
+Ends with an error if an arrival is missing or a function holds 256 MB. With `--one-process` the real handlers and the
+real machine run on the campaign's cloud instead, where a function has no memory of its own. How many arrivals share an invocation is counted
 by `control_plane_cost.py`.
 """
 
 import argparse
 import functools
 import json
+import os
 import shutil
 import signal
 import sys
@@ -28,7 +31,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / name) for name in ("tests", "local")]
+sys.path[:0] = [str(ROOT / name) for name in ("tests", "layers/tidegate", "local")]
 
 from clouds import Cloud, own_settings  # noqa: E402
 from tidegate_local import deploy, launcher  # noqa: E402
@@ -51,6 +54,8 @@ readers: [spark]
 
 def main() -> None:
     arguments = parse()
+    if arguments.one_process:
+        play_in_one_process(arguments.arrivals, arguments.tables, arguments.limit)
     # Whoever ends it ends the cloud too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -74,8 +79,30 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arrivals", type=int, default=20_000)
     parser.add_argument("--tables", type=int, default=200)
+    parser.add_argument("--one-process", action="store_true", help="without a server, and so without memory figures")
     parser.add_argument("--limit", type=float, default=1800, help="seconds for each stage")
     return parser.parse_args()
+
+
+def play_in_one_process(arrivals: int, tables: int, limit_s: float) -> None:
+    """The same load where a call of AWS is a call of a function. Ends the process, whose threads nobody needs."""
+    from campaign.loads import contracts_of, play_load  # noqa: PLC0415 - what it brings patches this process
+    from campaign.one_process_cloud import OneProcessCloud  # noqa: PLC0415
+
+    terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # functions log and count to the standard output
+    with tempfile.TemporaryDirectory(prefix="tidegate-load-") as folder:
+        began = time.monotonic()
+        done = play_load(OneProcessCloud(Path(folder), contracts_of(tables)), arrivals, tables, limit_s=limit_s)
+        seconds = time.monotonic() - began
+    print(f"{done.recorded:,} recorded, {done.claimed:,} claimed, {done.merged:,} merged", file=terminal)
+    print(f"in {seconds:.0f} s, {arrivals / seconds:.0f} arrivals/s, landing and stand-in included", file=terminal)
+    for states, groups in done.transitions:
+        print(f"a run of {groups} step groups entered {states} states", file=terminal)
+    calls = sum(done.meter.invocations.values())
+    print(f"{calls} invocations, of record_arrivals {done.meter.invocations['record_arrivals']}", file=terminal)
+    terminal.flush()
+    os._exit(0 if done.recorded == done.claimed == done.merged == arrivals else 1)
 
 
 def copy_of_checkout(place: Path, names: list[str]) -> Path:

@@ -16,7 +16,7 @@ from campaign.one_process_cloud import ROOT
 
 Json = dict[str, Any]
 WORKERS = min(4, os.cpu_count() or 1)
-LIMIT_S = 90
+LIMIT_S = 240
 """For one task. None takes a tenth of it; one that does hangs, and is reported as such."""
 
 

@@ -331,7 +331,7 @@ class OneProcessCloud:
                 break
         self.wait_clusters_to_end()
 
-    def wait_executions(self, limit_s: float = 20) -> None:
+    def wait_executions(self, limit_s: float = 90) -> None:
         """Until no execution runs."""
         until = time.monotonic() + limit_s
         while running := [each for each in self.executions() if each["status"] == "RUNNING"]:

@@ -34,6 +34,7 @@ def test_the_scenarios_reach_every_function(points: Sequence[Point]) -> None:
     assert callers == functions | {"machine", "step"}
 
 
+@pytest.mark.timeout(1800)  # minutes of work on a quiet machine; a busy one is no failure
 def test_whatever_call_fails_the_stack_ends_in_the_same_tables(
     points: Sequence[Point], summary: list[str], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from campaign.crew import carry_out
 from campaign.rerun_cells import (
     DOES_NOT_HAPPEN,
@@ -22,6 +23,7 @@ from campaign.rerun_cells import (
 MARKS = {MERGED_ONCE: "once", WENT_THROUGH: "through", DOES_NOT_HAPPEN: "-"}
 
 
+@pytest.mark.timeout(1800)
 def test_every_rerun_merges_once_and_leaves_nothing(summary: list[str], tmp_path: Path) -> None:
     # GIVEN every Task of the machine, and every way in which it can end there
     every = cells()

@@ -15,12 +15,13 @@ pytestmark = pytest.mark.spark
 SHARES = ("tests", "spark", "layers/tidegate", "local")
 
 
+@pytest.mark.timeout(1800)
 def test_a_job_that_dies_anywhere_is_done_again_and_commits_once(summary: list[str], tmp_path: Path) -> None:
     # GIVEN a process with Spark. WHEN its job dies before each of its calls, and each batch is done again
     path = os.pathsep.join(str(ROOT / each) for each in SHARES)
     worker = subprocess.run(
         [sys.executable, "-m", "campaign.spark_worker", str(tmp_path)],
-        capture_output=True, text=True, timeout=540, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, check=False,
+        capture_output=True, text=True, timeout=1500, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, check=False,
     )  # fmt: skip
     assert worker.returncode == 0, worker.stderr[-3000:]
     deaths = [json.loads(line) for line in worker.stdout.splitlines()]
