@@ -41,8 +41,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     logger.append_keys(run_id=run_id, action=event["action"], **{"pass": execution.redrive_count})
     now = datetime.now(UTC)
     if event["action"] == "claim_more":
-        unclear = tuple(each["group"] for each in event["unclear"])
-        request = MoreRequest(execution, event["input"], event["pass"], event["cluster_id"], unclear)
+        unclear, unsettled = (tuple(each["group"] for each in event[name]) for name in ("unclear", "unsettled"))
+        request = MoreRequest(execution, event["input"], event["pass"], event["cluster_id"], unclear, unsettled)
         plan = claim_more(request, ports=ports(), contracts=contracts(), now=now)
     else:
         plan = plan_run(event["input"], execution, ports=ports(), contracts=contracts(), now=now)

@@ -78,10 +78,11 @@ class ControlPlane:
         plan: dict[str, Any],
         *,
         unclear: tuple[str, ...] = (),
+        unsettled: tuple[str, ...] = (),
         crash: CrashPoint | None = None,
         now: datetime = NOW,
     ) -> dict[str, Any]:
-        request = MoreRequest(by, run_input, plan["pass"], "j-1", unclear)
+        request = MoreRequest(by, run_input, plan["pass"], "j-1", unclear, unsettled)
         return claim_more(request, ports=self._plan_ports(crash), contracts=self.contracts, now=now)
 
     def _plan_ports(self, crash: CrashPoint | None) -> PlanPorts:

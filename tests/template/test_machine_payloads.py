@@ -36,11 +36,17 @@ RECORDED: dict[str, tuple[list[Any], Any]] = {
     "Is there work?": ([{"plan": PLAN}], None),
     "Nothing to merge": ([{"plan": PLAN | {"work": "none"}}], None),
     "Create cluster": ([{"plan": PLAN}], {"ClusterId": "j-1ABCDEFGHIJKL"}),
-    "Merge batches": ([WITH_CLUSTER], [{"group": "g0", "is_clear": True}]),
+    "Merge batches": ([WITH_CLUSTER], [{"group": "g0", "is_clear": True, "is_settled": True}]),
     "Merge group": ([{"cluster_id": "j-1ABCDEFGHIJKL", "group": PLAN["groups"][0]}], {"Step": {}}),
     "Settle group": ([GROUP, GROUP | {"is_clear": False}], {"Payload": {"merged": 1}}),
-    "Note the group": ([{"group": "g0", "is_clear": True}], None),
-    "Claim more": ([WITH_CLUSTER | {"unclear": []}, WITH_CLUSTER | {"unclear": [{"group": "g0"}]}], {"Payload": MORE}),
+    "Note the group": ([{"group": "g0", "is_clear": True, "is_settled": False}], None),
+    "Claim more": (
+        [
+            WITH_CLUSTER | {"unclear": [], "unsettled": []},
+            WITH_CLUSTER | {"unclear": [{"group": "g0"}], "unsettled": [{"group": "g1"}]},
+        ],
+        {"Payload": MORE},
+    ),
     "Is there more?": ([WITH_CLUSTER | {"plan": PLAN | MORE}], None),
     "Terminate cluster": ([WITH_CLUSTER], {}),
     "Settle run": ([WITH_CLUSTER], {"Payload": SUMMARY}),
@@ -219,6 +225,9 @@ def test_claim_more_hears_of_the_groups_whose_steps_may_still_live(
     # JSONata makes no array of nothing and unwraps one of one: the expression must not.
     output = all_states(machine)["Merge batches"]["Output"]
     assert filled(output["unclear"], {"input": WITH_CLUSTER, "result": results}) == unclear
+    # AND, by the same expression, of those that could not be settled
+    settled = [{"group": each["group"], "is_settled": each["is_clear"]} for each in results]
+    assert filled(output["unsettled"], {"input": WITH_CLUSTER, "result": settled}) == unclear
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,20 @@ def test_a_paused_table_is_left_alone_also_when_it_is_named() -> None:
     assert plane.plan({}, execution("by-hand-3"))["work"] == "merge"
 
 
+def test_what_could_not_be_settled_is_not_merged_again_round_after_round_but_settled_at_the_end() -> None:
+    # GIVEN a round whose step has merged all, and whose Settle group failed each time
+    plane = ControlPlane()
+    plane.land("flights/2013-01/a.csv")
+    plan = plane.plan({}, BY)
+    plane.merge(plan)
+    assert plane.more({}, BY, plan)["work"] == "merge", "without that word the batch is taken for one to merge"
+    # WHEN the machine says so THEN the cluster goes, and Settle run believes the receipts
+    answer = plane.more({}, BY, plan, unsettled=("g0",))
+    assert (answer["work"], "g0" in answer["reason"]) == ("none", True)
+    assert plane.settle("settle_run", {}, BY, cluster_id="j-1")["outcome"] == "succeeded"
+    assert plane.merged_keys("flights") == ["flights/2013-01/a.csv"]
+
+
 def test_a_step_that_nobody_saw_end_ends_the_cluster_first() -> None:
     # Design: "Anything less sure (a time-out, a lost answer to addStep) ends the cluster"
     plane, plan = first_round()

@@ -17,7 +17,8 @@ from tidegate.usecases.take_snapshots import take_snapshots
 class MoreRequest:
     """What the machine says when a round is through.
 
-    `attempt` is that of the round; `unclear` are its groups of whose steps nobody knows whether they have ended.
+    `attempt` is that of the round; `unclear` are its groups of whose steps nobody knows whether they have ended, and
+    `unsettled` those whose receipts could not be read.
     """
 
     execution: Execution
@@ -25,6 +26,7 @@ class MoreRequest:
     attempt: int
     cluster_id: str
     unclear: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
 
 
 def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, now: datetime) -> dict[str, Any]:
@@ -44,6 +46,9 @@ def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, 
         )
     own = ports.ledger.tables(run.tables)
     _check_the_cluster(run, own, request.cluster_id, ports)
+    if request.unsettled:
+        # They would be taken for unmerged, and merged again round after round.
+        return _none(run, f"{', '.join(request.unsettled)} could not be settled: the run ends, and settles them then")
     hand_over = why_hand_over(run, now)
     if hand_over is not None:
         return _none(run, hand_over)
