@@ -8,8 +8,8 @@ Starts a local cloud of its own with the stand-in in Spark's place, and deploys 
 contracts for so many tables; `tables/` is left alone. Prints what became of the arrivals, and the most memory that each
 function's processes held. Times are those of this machine, on which functions, services and steps share the processor.
 Ends with an error if an arrival is missing or a function holds 256 MB. With `--one-process` the real handlers and the
-real machine run on the campaign's cloud instead, where a function has no memory of its own. How many arrivals share an invocation is counted
-by `control_plane_cost.py`.
+real machine run on the campaign's cloud instead, where a function has no memory of its own. How many arrivals share an
+invocation is counted by `control_plane_cost.py`.
 """
 
 import argparse
