@@ -16,6 +16,7 @@ from tidegate_spark.changes import Changes, read_changes
 from tidegate_spark.commit import Commit, numbered_commit
 from tidegate_spark.errors import JobError, TableRefused, summary
 from tidegate_spark.logs import Log
+from tidegate_spark.side_tables import KINDS
 from tidegate_spark.storage import Storage
 from tidegate_spark.strategies import plan_merge, plan_void
 from tidegate_spark.table import Target, check_predecessor, open_target
@@ -136,6 +137,8 @@ def _commit_void(target: Target, *, order: BatchOrder, work: Work, manifest: Man
     plan = plan_void(target)
     log.info("Voiding", plan=plan.sentence, reason=order.reason)
     story = receipts.told_void(manifest, order=order, work=work, plan=plan.sentence, table_rows_before=target.rows)
+    for kind in KINDS:
+        target.side(kind).forget(manifest.batch)
     return _commit_once(target, plan.run, story, manifest=manifest, log=log)
 
 

@@ -17,14 +17,11 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 from tidegate_spark import reading
 from tidegate_spark.errors import BrokenWork, SourceChanged
 from tidegate_spark.logs import Log
+from tidegate_spark.origin import DELETED, ORIGIN, SET_COLUMNS
 from tidegate_spark.receipts import Rejection
 from tidegate_spark.sources import format_of, rows
 from tidegate_spark.storage import Storage
 from tidegate_spark.work import Contract, Manifest, SourceFile
-
-ORIGIN = "_tidegate"
-"""The struct column of every table: what places a row in the total order, and its batch."""
-ORIGIN_TYPE = "struct<event_time:timestamp,source:string,sequencer:string,position:bigint,batch:bigint>"
 
 _BASE = "_tidegate_base"
 _RANGE_TYPES = frozenset({"tinyint", "smallint", "int", "bigint", "date"})
@@ -44,13 +41,16 @@ class Changes:
     """The readable rows of a batch."""
 
     rows: DataFrame
-    """The contract's columns in its order, then `_tidegate`."""
+    """The contract's columns in its order, then `_tidegate`, `_tidegate_deleted` and, under partial updates,
+    `_tidegate_set`."""
     files: tuple[SourceFile, ...]
     rejected: tuple[Rejection, ...]
     row_counts: Mapping[int, int]
     """Rows of each file that was read, by its index."""
     key_ranges: tuple[KeyRange, ...]
     release_kept: reading.Release
+    batch: int = 0
+    """The batch's number: what side tables know its rows by."""
 
     @property
     def rows_read(self) -> int:
@@ -107,6 +107,7 @@ def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, lo
         row_counts={file.index: counts.get(reading.normal(file.uri), 0) for file in good_files},
         key_ranges=tuple(_key_ranges(manifest, good_parts, by_uri)),
         release_kept=kept.release,
+        batch=manifest.batch,
     )
 
 
@@ -217,13 +218,19 @@ def _placed(
     )
     given = {
         column.name: sf.col(rows.quoted(f"capture {column.name}")).cast(column.type)
-        for column in contract.columns
+        for column in contract.source_columns
         if column.name in contract.captures
     }
-    return (
+    brought = [sf.col(rows.SET)] if contract.partial_updates else []
+    # The names that a path gives are set by every row of the file.
+    of_paths = sf.array(*(sf.lit(name) for name in contract.captures)).cast("array<string>")
+    all_set = [sf.concat(sf.col(rows.SET), of_paths).alias(SET_COLUMNS)] if contract.partial_updates else []
+    deletes = sf.expr(contract.delete_when) if contract.delete_when else sf.lit(False)
+    placed = (
         frame.where(~sf.col(rows.BLANK))
         .select(
             *(sf.col(rows.quoted(column.name)).alias(f"row {column.name}") for column in contract.file_columns),
+            *brought,
             reading.normal_column(sf.col(rows.FILE)).alias(rows.FILE),
             rows.BLOCK,
             rows.ROW_ID,
@@ -232,17 +239,25 @@ def _placed(
         .select(
             *(
                 (given.get(column.name, sf.col(rows.quoted(f"row {column.name}")))).alias(column.name)
-                for column in contract.columns
+                for column in contract.source_columns
             ),
             origin.alias(ORIGIN),
+            *all_set,
         )
+    )
+    # What decides on a delete may be a column that the table doesn't keep.
+    return placed.withColumn(DELETED, sf.coalesce(deletes, sf.lit(False))).select(
+        *(sf.col(rows.quoted(column.name)) for column in contract.columns),
+        ORIGIN,
+        DELETED,
+        *([SET_COLUMNS] if contract.partial_updates else []),
     )
 
 
 def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
     """Files whose path gives a value that isn't of its column's type, by index."""
     contract = manifest.contract
-    typed = [c for c in contract.columns if c.name in contract.captures and c.type != "string"]
+    typed = [c for c in contract.source_columns if c.name in contract.captures and c.type != "string"]
     if not typed:
         return {}
     values = [(file.index, *(file.captures[column.name] for column in typed)) for file in manifest.files]

@@ -146,6 +146,7 @@ class Reader:
             sf.col("id").alias(rows.ROW_ID),
             sf.lit(None).cast("string").alias(rows.PROBLEM),
             sf.lit(False).alias(rows.BLANK),
+            *([sf.array().cast("array<string>").alias(rows.SET)] if self.contract.partial_updates else []),
         )
 
     def _culprits(self, groups: Sequence[_Group], failed: Exception, *, may_trust_name: bool) -> list[_Broken]:

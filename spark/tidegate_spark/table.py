@@ -9,11 +9,12 @@ from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
-from pyspark.sql.types import StructType, _parse_datatype_string
+from pyspark.sql.types import StructType
 
-from tidegate_spark.changes import ORIGIN, ORIGIN_TYPE
 from tidegate_spark.commit import Commit, parse_commit
 from tidegate_spark.errors import TableRefused
+from tidegate_spark.schema import table_schema
+from tidegate_spark.side_tables import Kind, SideTable
 from tidegate_spark.storage import Storage
 from tidegate_spark.turn import check_origin, is_committed
 from tidegate_spark.work import Contract, Manifest
@@ -29,9 +30,12 @@ _SEARCHED_COMMITS = 1000
 class Target:
     """A table at its location. Made by :func:`open_target`."""
 
-    def __init__(self, session: SparkSession, storage: Storage, uri: str, *, rows: int | None = None) -> None:
+    def __init__(
+        self, session: SparkSession, storage: Storage, uri: str, *, app_id: str = "", rows: int | None = None
+    ) -> None:
         self.session = session
         self.uri = uri
+        self.app_id = app_id
         self.rows = rows
         """How many rows it had when it was opened; None if its log doesn't say."""
         self.is_new = False
@@ -48,6 +52,10 @@ class Target:
     def frame(self) -> DataFrame:
         """The table's rows as they are now."""
         return self.session.read.format("delta").load(self.uri)
+
+    def side(self, kind: Kind) -> SideTable:
+        """A table that goes with this one."""
+        return SideTable(self.session, self.uri, self.app_id, kind)
 
     def snapshot(self) -> Any:
         """Delta's newest snapshot, an object of the JVM. What is asked of it may take a job."""
@@ -86,7 +94,7 @@ class Target:
 
 def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> Target:
     """The batch's table, made now if there is nothing yet. Raises :class:`TableRefused`."""
-    target = Target(session, storage, path_of(storage, manifest.target))
+    target = Target(session, storage, path_of(storage, manifest.target), app_id=manifest.app_id)
     if DeltaTable.isDeltaTable(session, target.uri):
         _check_ours(target, manifest.contract)
         target.rows = _row_count(target)
@@ -139,11 +147,12 @@ def _create(target: Target, storage: Storage, contract: Contract) -> None:
             )
         # An attempt that died before the table's first commit leaves folders without a file, which Delta refuses.
         _delete_folders(files, path)
-    columns = len(contract.columns) + _ORIGIN_FIELDS
+    schema = table_schema(contract)
+    columns = len(schema) - 1 + _ORIGIN_FIELDS
     builder = (
         DeltaTable.createIfNotExists(target.session)
         .location(target.uri)
-        .addColumns(_table_schema(contract))
+        .addColumns(schema)
         .property(NAME_PROPERTY, contract.table)
         .property("delta.enableDeletionVectors", "false")
     )
@@ -171,7 +180,7 @@ def _check_ours(target: Target, contract: Contract) -> None:
             f"{target.uri} is a Delta table {whose} (property {NAME_PROPERTY}). Nothing was written. Use "
             f"another table name, or set the property to {contract.table!r} if this really is its table."
         )
-    wanted = _table_schema(contract)
+    wanted = table_schema(contract)
     found = StructType.fromJson(json.loads(metadata.schemaString()))
     there = {field.name: field.dataType.simpleString() for field in found}
     asked = {field.name: field.dataType.simpleString() for field in wanted}
@@ -196,13 +205,6 @@ def _check_ours(target: Target, contract: Contract) -> None:
             f"{target.uri} doesn't fit its contract: {'; '.join(sorted(faults))}. Nothing was written. "
             "Change the contract back, or alter the table."
         )
-
-
-def _table_schema(contract: Contract) -> StructType:
-    schema = StructType()
-    for column in contract.columns:
-        schema.add(column.name, _parse_datatype_string(column.type))
-    return schema.add(ORIGIN, _parse_datatype_string(ORIGIN_TYPE))
 
 
 def _strings(sequence: Any) -> list[str]:

@@ -13,7 +13,11 @@ from tidegate_spark.work import Column, Contract
 
 def with_canonical_types(contract: Contract) -> Contract:
     """The contract with Spark's own short names for its types. Raises :class:`NotSupported`."""
-    return replace(contract, columns=tuple(_canonical(column) for column in contract.columns))
+    return replace(
+        contract,
+        columns=tuple(_canonical(column) for column in contract.columns),
+        reads=tuple(_canonical(column) for column in contract.reads),
+    )
 
 
 def is_nested(type_name: str) -> bool:

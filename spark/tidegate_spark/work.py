@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,49 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Transform:
+    """The contract's SELECT over the arrivals, taken apart when it was compiled."""
+
+    select: tuple[str, ...]
+    """Expressions with their aliases, in Spark SQL."""
+    where: str | None = None
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A condition that every row should meet; a null is a row that doesn't."""
+
+    name: str
+    check: str
+    on_fail: Literal["quarantine", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class SnapshotRule:
+    """Which files make up a snapshot, when it is complete, and what it is a snapshot of."""
+
+    scope: tuple[str, ...] = ()
+    """Columns: rows of other values of these are none of the snapshot's business. Empty: the whole table."""
+    complete: Literal["file", "marker", "manifest"] = "file"
+    """`file`: each file is a snapshot. Otherwise the files of a folder are one, complete with its `marker` file,
+    which for `manifest` lists the names of the others, one a line."""
+    marker: str = "_SUCCESS"
+    keep_history: bool = False
+    """Rows that are missing are closed as in scd2, not deleted."""
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """What is done for a table while the cluster is warm."""
+
+    optimize: Literal["auto", "off"] = "auto"
+    vacuum_s: int | None = 7 * 86400
+    """Age in seconds from which files that no version needs are deleted; None: never."""
+    checkpoint: Literal["auto", "off"] = "auto"
+    limit_s: int = 300
+
+
+@dataclass(frozen=True)
 class Contract:
     """The part of a compiled contract that the job needs."""
 
@@ -33,17 +76,57 @@ class Contract:
     format: str
     options: Mapping[str, Any]
     columns: tuple[Column, ...]
+    """The table's own columns, in its order."""
     captures: tuple[str, ...]
-    """Captures of the landing path that are columns, too."""
+    """Captures of the landing path that are source columns, too."""
     strategy: str
     keys: tuple[str, ...]
     sequence_by: str | None
     partition_by: tuple[str, ...]
+    reads: tuple[Column, ...] = ()
+    """Columns that arrivals have (files or paths) and the table doesn't keep as they are: for `delete_when`,
+    `transform` and checks."""
+    computed: frozenset[str] = frozenset()
+    """Columns of the table that the transform makes."""
+    delete_when: str | None = None
+    """A SQL condition on source columns; a change for which it holds deletes its key."""
+    partial_updates: bool = False
+    """A change need not bring all columns: what it doesn't bring stays."""
+    ignore_null_updates: bool = False
+    """Under partial updates: a null is no value, so it stays, too."""
+    track_columns: tuple[str, ...] | None = None
+    """scd2: a new row of the history begins when one of these changes; None: any but the keys and the sequence."""
+    valid_from: str | None = None
+    valid_to: str | None = None
+    """bitemporal: the columns with the period that a change speaks of; a null is an open end."""
+    snapshot: SnapshotRule = SnapshotRule()
+    transform: Transform | None = None
+    expectations: tuple[Expectation, ...] = ()
+    evolution: Literal["strict", "add_columns", "widen"] = "strict"
+    readers: tuple[str, ...] = ("spark",)
+    cluster_by: tuple[str, ...] = ()
+    change_data_feed: bool = False
+    tombstones_s: int = 30 * 86400
+    """How long it is remembered that a key was deleted, in seconds after the arrival."""
+    maintenance: Maintenance = Maintenance()
+
+    @property
+    def source_columns(self) -> tuple[Column, ...]:
+        """The columns of the `arrivals` view: what files and paths give."""
+        named = {column.name for column in self.reads}
+        return (
+            *(c for c in self.columns if c.name not in named | self.computed | METADATA_COLUMNS.keys()),
+            *self.reads,
+        )
 
     @property
     def file_columns(self) -> tuple[Column, ...]:
         """The columns that a file itself must bring: all but those that its path gives."""
-        return tuple(column for column in self.columns if column.name not in self.captures)
+        return tuple(column for column in self.source_columns if column.name not in self.captures)
+
+
+METADATA_COLUMNS: Mapping[str, str] = {"_source_file": "string", "_arrived_at": "timestamp"}
+"""Columns that are filled with the URI and the time of the arrival where a contract names them, and their types."""
 
 
 @dataclass(frozen=True)
@@ -172,18 +255,48 @@ def parse_manifest(raw: bytes, order: BatchOrder) -> Manifest:
 
 
 def _parse_contract(entry: Mapping[str, Any]) -> Contract:
+    """What an older release compiled has fewer entries, and means what it meant then."""
     merge = entry["merge"]
+    transform = entry.get("transform")
+    track = merge.get("track_columns")
     return Contract(
         table=entry["table"],
         format=entry["format"]["type"],
         options=entry["format"].get("options") or {},
-        columns=tuple(Column(column["name"], column["type"]) for column in entry["columns"]),
+        columns=_parse_columns(entry["columns"]),
         captures=tuple(entry.get("captures") or ()),
         strategy=merge["strategy"],
         keys=tuple(merge.get("keys") or ()),
         sequence_by=merge.get("sequence_by"),
         partition_by=tuple(entry.get("partition_by") or ()),
+        reads=_parse_columns(entry.get("reads") or ()),
+        computed=frozenset(entry.get("computed") or ()),
+        delete_when=merge.get("delete_when"),
+        partial_updates=bool(merge.get("partial_updates")),
+        ignore_null_updates=bool(merge.get("ignore_null_updates")),
+        track_columns=None if track is None else tuple(track),
+        valid_from=merge.get("valid_from"),
+        valid_to=merge.get("valid_to"),
+        snapshot=_parse_snapshot(merge.get("snapshot") or {}),
+        transform=Transform(tuple(transform["select"]), transform.get("where")) if transform else None,
+        expectations=tuple(
+            Expectation(each["name"], each["check"], each["on_fail"]) for each in entry.get("expectations") or ()
+        ),
+        evolution=entry.get("evolution") or "strict",
+        readers=tuple(entry.get("readers") or ("spark",)),
+        cluster_by=tuple(entry.get("cluster_by") or ()),
+        change_data_feed=bool(entry.get("change_data_feed")),
+        tombstones_s=int(entry.get("tombstones_s") or Contract.tombstones_s),
+        maintenance=Maintenance(**(entry.get("maintenance") or {"optimize": "off", "vacuum_s": None})),
     )
+
+
+def _parse_columns(entries: Iterable[Mapping[str, str]]) -> tuple[Column, ...]:
+    return tuple(Column(column["name"], column["type"]) for column in entries)
+
+
+def _parse_snapshot(entry: Mapping[str, Any]) -> SnapshotRule:
+    return SnapshotRule(**{**entry, "scope": tuple(entry.get("scope") or ())})
 
 
 def _parse_file(entry: Mapping[str, Any], order: BatchOrder) -> SourceFile:

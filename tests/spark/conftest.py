@@ -56,7 +56,7 @@ class Lake:
             "partition_by": more.pop("partition_by", []),
             "evolution": "strict",
         }
-        assert not more, f"unknown: {more}"
+        made |= more
         self.contracts[table] = made
         return made
 

@@ -111,7 +111,8 @@ def test_without_a_sequence_column_the_arrivals_own_order_decides(lake: Any) -> 
 
 def test_the_plan_says_what_it_will_do_before_it_does_it(lake: Any) -> None:
     # GIVEN
-    from tidegate_spark.changes import ORIGIN_TYPE, Changes, KeyRange
+    from tidegate_spark.changes import Changes, KeyRange
+    from tidegate_spark.origin import ORIGIN_TYPE
     from tidegate_spark.strategies import plan_merge
     from tidegate_spark.table import Target
     from tidegate_spark.work import Column, Contract
@@ -122,7 +123,11 @@ def test_the_plan_says_what_it_will_do_before_it_does_it(lake: Any) -> None:
     )  # fmt: skip
     ranges = (KeyRange("month", "{column} IN ('2026-01')"), KeyRange("id", "{column} BETWEEN 1 AND 9"))
     frame = lake.spark.range(0).selectExpr(
-        "'' AS month", "1 AS id", "now() AS at", f"cast(null AS {ORIGIN_TYPE}) AS _tidegate"
+        "'' AS month",
+        "1 AS id",
+        "now() AS at",
+        f"cast(null AS {ORIGIN_TYPE}) AS _tidegate",
+        "false AS _tidegate_deleted",
     )
     changes = Changes(frame, (), (), {0: 3}, ranges, lambda: None)
     target = Target(lake.spark, None, "nowhere", rows=1)  # type: ignore[arg-type]
@@ -133,5 +138,5 @@ def test_the_plan_says_what_it_will_do_before_it_does_it(lake: Any) -> None:
         "target.`month` IN ('2026-01') AND target.`id` BETWEEN 1 AND 9 AND "
         "target.`month` <=> change.`month` AND target.`id` <=> change.`id`"
     )
-    assert (plan.update_if or "").startswith("struct(change.`at` AS sequence, change._tidegate.event_time")
+    assert (plan.update_if or "").startswith("struct(change.`at` AS sequence, false AS deleted, change._tid")
     assert "the newest by at wins" in plan.sentence

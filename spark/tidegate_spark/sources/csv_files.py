@@ -41,7 +41,7 @@ class CsvFiles:
         if not _has_header(contract):
             return expected
         header = _header_of(file, contract, storage)
-        _check_names(header, expected)
+        _check_names(header, expected, [name for name in expected if not rows.may_be_absent(name, contract)])
         return header
 
     def read(self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract) -> DataFrame:
@@ -57,8 +57,12 @@ class CsvFiles:
             sf.lit(f"has another number of fields than the {len(names)} columns, or a quote that isn't closed"),
         )
         undecodable = [rows.undecodable(name, encoding) for name in names]
-        cells = {column.name: rows.from_text(column.name, column.type) for column in contract.file_columns}
-        return rows.checked(frame, contract, cells, [fields, *undecodable])
+        cells = {
+            column.name: rows.from_text(column.name, column.type) if column.name in names else rows.absent(column.type)
+            for column in contract.file_columns
+        }
+        brought = sf.array(*(sf.lit(name) for name in names))
+        return rows.checked(frame, contract, cells, [fields, *undecodable], brought=brought)
 
 
 def _has_header(contract: Contract) -> bool:
@@ -158,7 +162,7 @@ def _first_record(text: str, contract: Contract, *, is_all: bool) -> tuple[str, 
     return tuple(name.strip() for name in record)
 
 
-def _check_names(header: tuple[str, ...], expected: tuple[str, ...]) -> None:
+def _check_names(header: tuple[str, ...], expected: tuple[str, ...], needed: Sequence[str]) -> None:
     """Raises BrokenFile with all that is wrong at once."""
     if any(rows.REPLACEMENT in name or "\x00" in name for name in header):
         raise BrokenFile("its header is not in the contract's encoding; save the file in that encoding")
@@ -167,7 +171,7 @@ def _check_names(header: tuple[str, ...], expected: tuple[str, ...]) -> None:
     if twice:
         faults.append(f"column {_listed(twice)} more than once in the header")
     unknown = [name for name in header if name not in expected]
-    missing = [name for name in expected if name not in header]
+    missing = [name for name in needed if name not in header]
     if missing:
         faults.append(f"column {_listed(missing)} missing from the header")
     if unknown:

@@ -55,7 +55,14 @@ class JsonFiles:
         )
         flat = parsed.select("*", *(sf.col(f"{_OBJECT}.{rows.quoted(name)}").alias(name) for name in types))
         cells = {column.name: _cell(column) for column in contract.file_columns}
-        return rows.checked(flat, contract, cells, _line_problems(contract), blank=sf.trim(sf.col(_LINE)) == sf.lit(""))
+        return rows.checked(
+            flat,
+            contract,
+            cells,
+            _line_problems(contract),
+            blank=sf.trim(sf.col(_LINE)) == sf.lit(""),
+            brought=sf.map_keys(sf.col(_OBJECTS)[0]),
+        )
 
 
 def _type_in_json(column: ContractColumn) -> DataType:

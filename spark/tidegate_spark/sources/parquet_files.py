@@ -46,7 +46,8 @@ class ParquetFiles:
         names = [field["name"] for field in json.loads(schema)["fields"]]
         expected = [column.name for column in contract.file_columns]
         faults = []
-        if missing := [name for name in expected if name not in names]:
+        needed = [name for name in expected if not rows.may_be_absent(name, contract)]
+        if missing := [name for name in needed if name not in names]:
             faults.append(f"column {', '.join(missing)} missing from the file")
         if unknown := [name for name in names if name not in expected]:
             faults.append(f"column {', '.join(unknown)} is not in the contract")
@@ -58,8 +59,11 @@ class ParquetFiles:
         """Raises BrokenFile if a column's type can't become the contract's at all."""
         schema = StructType.fromJson(json.loads(cast(str, layout)))
         frame = session.read.schema(schema).option("recursiveFileLookup", True).parquet(*uris)
-        cells = {column.name: _cell(session, column, schema) for column in contract.file_columns}
-        return rows.checked(frame, contract, cells, [])
+        cells = {
+            column.name: _cell(session, column, schema) if column.name in schema.names else rows.absent(column.type)
+            for column in contract.file_columns
+        }
+        return rows.checked(frame, contract, cells, [], brought=sf.array(*(sf.lit(name) for name in schema.names)))
 
 
 def _schema_of(file: SourceFile, storage: Storage) -> str:

@@ -26,6 +26,8 @@ PROBLEM = "_tidegate_problem"
 """What is wrong with the row, for people; null in nearly all."""
 BLANK = "_tidegate_blank"
 """A line with nothing on it: counted, never merged."""
+SET = "_tidegate_brought"
+"""Under partial updates: the names of the columns that the row brings."""
 CORRUPT = "_tidegate_corrupt"
 
 REPLACEMENT = "\ufffd"
@@ -111,11 +113,14 @@ def checked(
     contract: Contract,
     cells: dict[str, Cell],
     problems: Sequence[Column],
+    *,
     blank: Column | None = None,
+    brought: Column | None = None,
 ) -> DataFrame:
     """The contract's columns of a file, typed, and the columns of this module.
 
-    `problems` of the row as a whole come before those of its values: they are the reason for them.
+    `problems` of the row as a whole come before those of its values: they are the reason for them. `brought` are
+    the names of the columns that the row has a value for, be it null; without it, all.
     """
     columns = contract.file_columns
     null_keys = [
@@ -133,4 +138,24 @@ def checked(
         sf.monotonically_increasing_id().alias(ROW_ID),
         sf.when(~is_blank, problem).alias(PROBLEM),
         is_blank.alias(BLANK),
+        *([_set_columns(contract, cells, brought).alias(SET)] if contract.partial_updates else []),
     )
+
+
+def _set_columns(contract: Contract, cells: dict[str, Cell], brought: Column | None) -> Column:
+    names = sf.array(*(sf.lit(column.name) for column in contract.file_columns))
+    found = names if brought is None else sf.array_intersect(names, brought)
+    if not contract.ignore_null_updates:
+        return found
+    with_value = [sf.when(cells[c.name].value.isNotNull(), sf.lit(c.name)) for c in contract.file_columns]
+    return sf.array_intersect(found, sf.array_compact(sf.array(*with_value)))
+
+
+def may_be_absent(name: str, contract: Contract) -> bool:
+    """May a file lack this column? Under partial updates, any but those that place a change."""
+    return contract.partial_updates and name not in contract.keys and name != contract.sequence_by
+
+
+def absent(type_name: str) -> Cell:
+    """The cell of a column that the file doesn't have."""
+    return Cell(sf.lit(None).cast(type_name), sf.lit(None).cast("string"))

@@ -11,18 +11,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import reduce
 
-from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from tidegate_spark.changes import ORIGIN, Changes
+from tidegate_spark.changes import Changes
+from tidegate_spark.origin import DELETED, ORIGIN
 from tidegate_spark.sources.rows import quoted, text_literal
 from tidegate_spark.strategies.plan import MergePlan, append, nothing_to_do
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract, SourceFile
 
-HISTORY_SUFFIX = "__history"
-_HISTORY_COLUMNS = "source string, sequencer string"
+_HISTORY_COLUMNS = f"source string, sequencer string, {ORIGIN} struct<batch:bigint>"
 _REPLACED = "_tidegate_replaced"
 
 
@@ -43,10 +42,10 @@ def plan_append(target: Target, changes: Changes, contract: Contract) -> MergePl
 
     def prepare() -> None:
         if without_rows:
-            _remember(target, without_rows)
+            _remember(target, without_rows, changes.batch)
 
     if not replaced and len(without_rows) == len(fresh):
-        plan = nothing_to_do(target, changes, "the files have no rows that the table doesn't have, or newer ones")
+        plan = nothing_to_do(target, "the files have no rows that the table doesn't have, or newer ones")
     elif not replaced:
         rows = _rows_of(changes, fresh)
         plan = MergePlan(
@@ -104,10 +103,8 @@ def _versions_in(target: Target, sources: Iterable[str]) -> dict[str, str]:
 
 def _emptied_versions(target: Target, sources: Iterable[str]) -> dict[str, str]:
     """The sequencer of each of these files that had a version without rows."""
-    uri = target.uri + HISTORY_SUFFIX
-    if not DeltaTable.isDeltaTable(target.session, uri):
-        return {}
-    return _newest_of(target.session.read.format("delta").load(uri), sources)
+    history = target.side("history")
+    return _newest_of(history.delta.toDF(), sources) if history.exists else {}
 
 
 def _newest_of(versions: DataFrame, sources: Iterable[str]) -> dict[str, str]:
@@ -120,30 +117,20 @@ def _newest_of(versions: DataFrame, sources: Iterable[str]) -> dict[str, str]:
     return {row["source"]: row["sequencer"] for row in found}
 
 
-def _remember(target: Target, files: Iterable[SourceFile]) -> None:
+def _remember(target: Target, files: Iterable[SourceFile], batch: int) -> None:
     """Keep the newest version of each file that had no rows."""
-    uri = target.uri + HISTORY_SUFFIX
     emptied = target.session.createDataFrame(
-        [(file.source, file.sequencer) for file in files], _HISTORY_COLUMNS, verifySchema=False
+        [(file.source, file.sequencer, (batch,)) for file in files], _HISTORY_COLUMNS, verifySchema=False
     )
-    if not DeltaTable.isDeltaTable(target.session, uri):
-        emptied.write.format("delta").save(uri)
-        return
-    (
-        DeltaTable.forPath(target.session, uri)
-        .alias("kept")
-        .merge(emptied.alias("new"), "kept.source = new.source")
-        .whenMatchedUpdateAll(condition="new.sequencer > kept.sequencer")
-        .whenNotMatchedInsertAll()
-        .execute()
-    )
+    target.side("history").append(emptied, batch)
 
 
 def _rows_of(changes: Changes, files: list[SourceFile]) -> DataFrame:
+    rows = changes.rows.drop(DELETED)
     if len(files) == len(changes.files):
-        return changes.rows
+        return rows
     is_of: list[Column] = [
         (sf.col(f"{ORIGIN}.source") == file.source) & (sf.col(f"{ORIGIN}.sequencer") == file.sequencer)
         for file in files
     ]
-    return changes.rows.where(reduce(lambda left, right: left | right, is_of))
+    return rows.where(reduce(lambda left, right: left | right, is_of))

@@ -8,7 +8,6 @@ from typing import Literal
 
 from pyspark.sql import DataFrame
 
-from tidegate_spark.changes import Changes
 from tidegate_spark.table import Target
 
 Operation = Literal["merge", "append", "nothing"]
@@ -30,9 +29,9 @@ class MergePlan:
     deletes: bool = False
 
 
-def nothing_to_do(target: Target, changes: Changes, why: str) -> MergePlan:
+def nothing_to_do(target: Target, why: str) -> MergePlan:
     """Still one commit: it carries the batch's number, without which the next batch would be refused."""
-    nothing = changes.rows.where("false")
+    nothing = target.frame().where("false")
     return MergePlan("nothing", f"Commit the batch's number and no rows: {why}.", run=lambda: append(target, nothing))
 
 

@@ -10,25 +10,24 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from tidegate_spark.changes import ORIGIN, Changes
+from tidegate_spark.changes import Changes
+from tidegate_spark.origin import DELETED, order_of
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.plan import MergePlan, append, nothing_to_do
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
 
-_PLACE = ("event_time", "source", "sequencer", "position")
-
 
 def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePlan:
     """Merge the newest change of each key on null-safe equality of all keys."""
     if not changes.rows_read:
-        return nothing_to_do(target, changes, "no file of the batch has a row that can be merged")
+        return nothing_to_do(target, "no file of the batch has a row that can be merged")
     same_key = " AND ".join(f"target.{quoted(key)} <=> change.{quoted(key)}" for key in contract.keys)
     # Literals are what lets Delta skip files: it knows each file's smallest and largest value.
     literal = [found.condition.format(column=f"target.{quoted(found.column)}") for found in changes.key_ranges]
     condition = " AND ".join([*literal, same_key])
     is_newer = f"{order_of('change', contract)} > {order_of('target', contract)}"
-    newest = newest_of_each_key(changes.rows, contract)
+    newest = newest_of_each_key(changes.rows, contract).drop(DELETED)
 
     if target.rows == 0:
         return MergePlan(
@@ -58,19 +57,11 @@ def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePl
     )
 
 
-def order_of(side: str, contract: Contract) -> str:
-    """The place of a row in the total order of changes; a missing sequence value is the oldest."""
-    fields = [f"{side}.{ORIGIN}.{name} AS {name}" for name in _PLACE]
-    if contract.sequence_by:
-        fields.insert(0, f"{side}.{quoted(contract.sequence_by)} AS sequence")
-    return f"struct({', '.join(fields)})"
-
-
 def newest_of_each_key(rows: DataFrame, contract: Contract) -> DataFrame:
     """One row a key, always the same: no two rows have one place. Delta takes no two changes of a row."""
     rank = "_tidegate_rank"
     newest_first = Window.partitionBy(*(_column(key) for key in contract.keys)).orderBy(
-        sf.expr(order_of("change", contract)).desc()
+        sf.expr(order_of("change", contract, deleted=f"change.{DELETED}")).desc()
     )
     return rows.alias("change").withColumn(rank, sf.row_number().over(newest_first)).where(sf.col(rank) == 1).drop(rank)
 

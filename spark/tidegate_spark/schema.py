@@ -1,0 +1,16 @@
+"""The columns that a table has: the contract's, those that its strategy adds, and `_tidegate`."""
+
+from __future__ import annotations
+
+from pyspark.sql.types import StructType, _parse_datatype_string
+
+from tidegate_spark.origin import ORIGIN, ORIGIN_TYPE
+from tidegate_spark.work import Contract
+
+
+def table_schema(contract: Contract) -> StructType:
+    """The schema of the contract's table."""
+    schema = StructType()
+    for column in contract.columns:
+        schema.add(column.name, _parse_datatype_string(column.type))
+    return schema.add(ORIGIN, _parse_datatype_string(ORIGIN_TYPE))

@@ -1,0 +1,72 @@
+"""The tables that go with a table: `<table>__history` for what its strategy must remember beyond the visible row,
+`<table>__quarantine` for rows that break their contract.
+
+They are committed before the main table, whose commit means done. What is written to them depends on the batch
+alone, and carries the batch's number under an app id of its own: an attempt that comes again is skipped by Delta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as sf
+from pyspark.sql.types import StructType
+
+from tidegate_spark.commit import numbered_commit
+from tidegate_spark.origin import ORIGIN
+
+Kind = Literal["history", "quarantine"]
+KINDS: tuple[Kind, ...] = ("history", "quarantine")
+
+
+class SideTable:
+    """One of them, made when it is first written."""
+
+    def __init__(self, session: SparkSession, table_uri: str, app_id: str, kind: Kind) -> None:
+        self.session = session
+        self.uri = f"{table_uri}__{kind}"
+        self._app_id = f"{app_id}:{kind}"
+
+    @property
+    def exists(self) -> bool:
+        return bool(DeltaTable.isDeltaTable(self.session, self.uri))
+
+    @property
+    def delta(self) -> DeltaTable:
+        return DeltaTable.forPath(self.session, self.uri)
+
+    def frame(self, schema: StructType) -> DataFrame:
+        """Its rows as they are now; none, of `schema`, if it isn't there yet."""
+        if self.exists:
+            return self.session.read.format("delta").load(self.uri)
+        return self.session.createDataFrame([], schema)
+
+    def create(
+        self, schema: StructType, *, partition_by: tuple[str, ...] = (), properties: Mapping[str, str] | None = None
+    ) -> None:
+        """Make it, empty, if it isn't there."""
+        builder = DeltaTable.createIfNotExists(self.session).location(self.uri).addColumns(schema)
+        for name, value in (properties or {}).items():
+            builder = builder.property(name, value)
+        if partition_by:
+            builder = builder.partitionedBy(*partition_by)
+        builder.execute()
+
+    def append(self, rows: DataFrame, batch: int, **told: Any) -> None:
+        """Add the batch's rows, once. The table is made with the rows' schema if it isn't there."""
+        if not self.exists:
+            self.create(rows.schema)
+        self.commit(batch, lambda: rows.write.format("delta").mode("append").save(self.uri), **told)
+
+    def commit(self, batch: int, write: Callable[[], None], **told: Any) -> None:
+        """Run `write`, one commit of this table, as the batch's; Delta skips it if the batch has one here."""
+        with numbered_commit(self.session, self._app_id, batch, {"batch": batch, **told}):
+            write()
+
+    def forget(self, batch: int) -> None:
+        """Take the batch's rows out again: it was voided, and its files come again in other batches."""
+        if self.exists:
+            self.delta.delete(sf.col(f"{ORIGIN}.batch") == batch)
