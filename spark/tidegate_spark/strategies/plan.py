@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 
 from tidegate_spark.table import Target
 
+REASON = "_tidegate_reason"
 Operation = Literal["merge", "append", "nothing"]
 
 
@@ -27,6 +28,8 @@ class MergePlan:
     condition: str | None = None
     update_if: str | None = None
     deletes: bool = False
+    refused: DataFrame | None = None
+    """Changes that the strategy can't take, with a column `_tidegate_reason`: they go to quarantine."""
 
 
 def nothing_to_do(target: Target, why: str) -> MergePlan:
