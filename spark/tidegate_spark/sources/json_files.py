@@ -18,6 +18,8 @@ from tidegate_spark.work import Contract, SourceFile
 _OBJECT = "_tidegate_object"
 _OBJECTS = "_tidegate_objects"
 _LINE = "_tidegate_line"
+_STORED = "_tidegate_stored"
+"""The line as it is stored. Spark names it `value`, which the contract's own column may be."""
 _UNREADABLE_SUFFIXES = (".zst", ".zstd", ".lz4", ".snappy", ".deflate", ".zip", ".7z", ".xz", ".tar", ".tgz")
 
 
@@ -43,8 +45,8 @@ class JsonFiles:
             [StructField(name, data_type) for name, data_type in types.items()]
             + [StructField(rows.CORRUPT, StringType())]
         )
-        parsed = lines.select("*", "_metadata", text.alias(_LINE)).select(
-            "value",
+        parsed = lines.select(sf.col("value").alias(_STORED), "_metadata", text.alias(_LINE)).select(
+            _STORED,
             "_metadata",
             _LINE,
             sf.from_json(_LINE, schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": rows.CORRUPT}).alias(
@@ -91,7 +93,7 @@ def _cell(column: ContractColumn) -> rows.Cell:
 
 def _line_problems(contract: Contract) -> list[Column]:
     known = sf.array(*(sf.lit(column.name) for column in contract.file_columns))
-    bytes_of_line = sf.col("value").cast("binary")
+    bytes_of_line = sf.col(_STORED).cast("binary")
     unknown = sf.array_except(sf.map_keys(sf.col(_OBJECTS)[0]), known)
     return [
         sf.when(
