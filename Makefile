@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTHON_FILES := functions layers spark cli local tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local test check lint types unit tests deploy lock clean
+.PHONY: help setup demo local test check lint types unit tests converge deploy lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,8 +38,12 @@ unit:
 	$(BIN)/pytest -q tests/unit tests/template
 
 tests:
-	$(BIN)/pytest -q --durations=15 --basetemp=.tidegate/pytest
+	$(BIN)/pytest -q --durations=15 --basetemp=.tidegate/pytest --numprocesses=2 --dist=loadgroup
 	@rm -rf .tidegate/pytest
+
+converge: setup ## Try the strategies on generated histories: SEED=7 KEYS=50000 STRATEGY=cdc
+	CONVERGENCE_SEED=$(or $(SEED),1) CONVERGENCE_KEYS=$(or $(KEYS),20000) \
+		$(BIN)/pytest -q tests/spark/test_spark_convergence.py $(if $(STRATEGY),-k "$(STRATEGY)")
 
 deploy: setup ## Build and deploy to the AWS account of your credentials
 	.venv-sam/bin/sam build

@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,15 +27,6 @@ def case_of(name: str) -> KeyedCase:
     found = importlib.import_module(f"convergence.cases.{name}").CASE
     assert isinstance(found, KeyedCase)
     return found
-
-
-@pytest.fixture
-def summary(pytestconfig: pytest.Config) -> Iterator[list[str]]:
-    """Lines for the end of the test run."""
-    yield pytestconfig.stash.setdefault(LINES, [])
-
-
-LINES = pytest.StashKey[list[str]]()
 
 
 @pytest.mark.timeout(1800)
