@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -48,4 +48,5 @@ class KeyedCase:
     """Brute force: the rows of `shown` that a key must have, by all of its changes, which come in any order."""
     shown: tuple[str, ...]
     """SQL expressions by which the table's rows are compared, `id` first."""
-    more: Mapping[str, Any] = field(default_factory=dict)
+    newest_versions_only: bool = False
+    """Whether an overwritten file's older rows count for nothing."""

@@ -41,10 +41,11 @@ class Plan:
     batches: tuple[tuple[int, ...], ...]
     """Positions in `landings`."""
 
-    def changes(self) -> dict[int, list[Change]]:
+    def changes(self, *, newest_versions_only: bool = False) -> dict[int, list[Change]]:
         """Every change of every key."""
         found: dict[int, list[Change]] = defaultdict(list)
-        for landing in self.landings:
+        newest = {each.name: each for each in sorted(self.landings, key=lambda each: each.sequencer)}
+        for landing in newest.values() if newest_versions_only else self.landings:
             for position, row in enumerate(landing.rows, start=1):
                 found[row["id"]].append(Change(row, landing.event_time, landing.source, landing.sequencer, position))
         return found

@@ -19,7 +19,7 @@ from convergence.scatter import Plan, rows_by_key, scatter
 
 SEED = int(os.environ.get("CONVERGENCE_SEED", "1"))
 KEYS = int(os.environ.get("CONVERGENCE_KEYS", "20000"))
-STRATEGIES = ("upsert", "cdc", "partial", "scd2", "bitemporal")
+STRATEGIES = ("append", "upsert", "cdc", "partial", "scd2", "bitemporal")
 _SHOWN_DIFFERENCES = 3
 
 
@@ -76,7 +76,7 @@ def carry_out(lake: Any, case: KeyedCase, plan: Plan, monkeypatch: pytest.Monkey
 def compare(lake: Any, case: KeyedCase, plan: Plan) -> list[str]:
     """What differs, by key, with all that led to it."""
     found = rows_by_key([tuple(row) for row in lake.read(case.name).selectExpr(*case.shown).collect()])
-    changes = plan.changes()
+    changes = plan.changes(newest_versions_only=case.newest_versions_only)
     differences = []
     for key in sorted(changes.keys() | found.keys()):
         history = changes.get(key, [])
