@@ -79,6 +79,8 @@ def tokens_of(text: str) -> list[Token]:
         tokens.pop()
     if not tokens:
         raise InvalidSql("is empty; write a SQL expression")
+    if second := next((token for token in tokens if token.token_type is TokenType.SEMICOLON), None):
+        raise InvalidSql("is more than one statement; write one", second.line)
     return tokens
 
 
@@ -88,10 +90,10 @@ def parse(tokens: Sequence[Token], text: str, into: type[exp.Expression]) -> exp
         found = _SPARK.parser().parse_into(into, list(tokens), text)
     except ParseError as error:
         raise _in_plain_words(error) from None
-    if len(found) != 1 or found[0] is None:
-        second = next(token for token in tokens if token.token_type is TokenType.SEMICOLON)
-        raise InvalidSql("is more than one statement; write one", second.line)
-    return found[0]
+    (tree,) = found  # there is no semicolon
+    if tree is None:
+        raise InvalidSql("is empty; write a SQL expression")
+    return tree
 
 
 def _in_plain_words(error: ParseError) -> InvalidSql:
