@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tidegate_cli.contracts import durations, freshness, landing, transform
+from tidegate_cli.contracts import durations, freshness, landing, sql, transform
 from tidegate_cli.contracts.merge import Snapshot
 from tidegate_cli.contracts.model import Contract
 
@@ -39,12 +39,15 @@ def compile_contract(contract: Contract) -> dict[str, Any]:
         "reads": [{"name": name, "type": ddl} for name, ddl in contract.reads.items()],
         "computed": sorted(transform.computed(contract)),
         "transform": transform.compile_transform(contract),
-        "merge": contract.merge.model_dump(exclude={"snapshot"}) | {"snapshot": _snapshot(contract)},
+        "merge": _merge(contract),
         "partition_by": contract.partition_by,
         "cluster_by": contract.cluster_by,
         "freshness": freshness.parse(contract.freshness),
         "readers": contract.readers,
-        "expectations": [expectation.model_dump() for expectation in contract.expectations],
+        "expectations": [
+            {**expectation.model_dump(), "check": sql.in_own_words(expectation.check)}
+            for expectation in contract.expectations
+        ],
         "evolution": contract.evolution,
         "change_data_feed": contract.change_data_feed,
         "tombstones_s": durations.parse(contract.tombstones, least="1d", most="3650d"),
@@ -59,6 +62,12 @@ def _options(contract: Contract) -> dict[str, Any]:
     if options.get("escape", "") is None:
         options["escape"] = options["quote"]
     return options
+
+
+def _merge(contract: Contract) -> dict[str, Any]:
+    merge = contract.merge
+    deletes = merge.delete_when and sql.in_own_words(merge.delete_when)
+    return {**merge.model_dump(), "delete_when": deletes, "snapshot": _snapshot(contract)}
 
 
 def _snapshot(contract: Contract) -> dict[str, Any] | None:

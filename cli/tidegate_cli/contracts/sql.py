@@ -226,6 +226,12 @@ def columns(tree: exp.Expression, scope: Scope) -> Iterator[Problem]:
             yield Problem(scope.unknown(name), row)
 
 
+def in_own_words(text: str) -> str:
+    """A condition as it is written, without what stands around it."""
+    tokens = tokens_of(text)
+    return text[tokens[0].start : tokens[-1].end + 1]
+
+
 def without_view(text: str, tokens: Sequence[Token], scope: Scope) -> str:
     """The tokens as they stand in the text, `arrivals.` left out: the job computes on rows that have no name."""
     kept, start = [], tokens[0].start
