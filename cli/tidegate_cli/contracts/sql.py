@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlglot import exp
+from sqlglot import Token, TokenType, exp
 from sqlglot.dialects.spark import Spark
 from sqlglot.errors import ParseError, TokenError
-from sqlglot.tokens import Token, TokenType
 
 from tidegate_cli.contracts import functions
 from tidegate_cli.contracts.findings import did_you_mean
@@ -84,7 +83,7 @@ def tokens_of(text: str) -> list[Token]:
     return tokens
 
 
-def parse(tokens: Sequence[Token], text: str, into: type[exp.Expression]) -> exp.Expression:
+def parse(tokens: Sequence[Token], text: str, into: type[exp.Expr]) -> exp.Expr:
     """The one expression that the tokens are. Raises :class:`InvalidSql`."""
     try:
         found = _SPARK.parser().parse_into(into, list(tokens), text)
@@ -195,7 +194,7 @@ def _is_called_by_name(token: Token, before: Token | None, scope: Scope) -> bool
     return not names and scope.find(token.text) is None
 
 
-def shape(tree: exp.Expression) -> Iterator[Problem]:
+def shape(tree: exp.Expr) -> Iterator[Problem]:
     """Parts of SQL that need more than a row."""
     for kind, what in {
         exp.Query: "has a SELECT within it",
@@ -212,7 +211,7 @@ def shape(tree: exp.Expression) -> Iterator[Problem]:
         yield Problem("has a * where a value must stand; name the columns")
 
 
-def columns(tree: exp.Expression, scope: Scope) -> Iterator[Problem]:
+def columns(tree: exp.Expr, scope: Scope) -> Iterator[Problem]:
     """Names that are no columns, each once."""
     said: set[str] = set()
     for column in tree.find_all(exp.Column):

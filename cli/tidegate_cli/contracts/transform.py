@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
+from sqlglot import Token, TokenType, exp
 
 from tidegate_cli.contracts import sql
 from tidegate_cli.contracts.findings import did_you_mean
@@ -41,7 +40,7 @@ class Item:
     name: str
     tokens: tuple[Token, ...]
     """Of its expression, without the name."""
-    tree: exp.Expression
+    tree: exp.Expr
 
     @property
     def row(self) -> int:
@@ -64,7 +63,7 @@ class Select:
     text: str
     items: tuple[Item, ...]
     where_tokens: tuple[Token, ...] = ()
-    where: exp.Expression | None = None
+    where: exp.Expr | None = None
 
     @property
     def by_name(self) -> dict[str, Item]:
@@ -136,7 +135,7 @@ def _pieces(tokens: Sequence[Token]) -> Iterator[tuple[Token, ...]]:
     yield tuple(tokens[start:])
 
 
-def _is_star(expression: exp.Expression) -> bool:
+def _is_star(expression: exp.Expr) -> bool:
     star = expression.this if isinstance(expression, exp.Column) else expression
     if not isinstance(star, exp.Star):
         return False
@@ -145,7 +144,7 @@ def _is_star(expression: exp.Expression) -> bool:
     return True
 
 
-def _item(tokens: tuple[Token, ...], expression: exp.Expression) -> Item:
+def _item(tokens: tuple[Token, ...], expression: exp.Expr) -> Item:
     if isinstance(expression, exp.Aliases):
         raise InvalidSql("gives one value several names; write one item for each", tokens[0].line)
     if isinstance(expression, exp.Alias):

@@ -66,9 +66,7 @@ def check(
     if errors:
         raise CliError(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}: nothing was compiled or deployed.")
     if refused := [change for change in found if change.verdict == "refused"]:
-        raise CliError(
-            f"{len(refused)} of {_count(len(found), 'change')} refused: don't deploy this."
-        )
+        raise CliError(f"{len(refused)} of {_count(len(found), 'change')} refused: don't deploy this.")
     if not as_json:
         names = ", ".join(contract.table for contract in checked.contracts)
         say(f"{_count(len(checked.contracts), 'contract')} checked, {_count(warnings, 'warning')}: {names}")
