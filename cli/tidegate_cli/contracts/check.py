@@ -180,12 +180,18 @@ def _message(document: yaml_file.Document, detail: ErrorDetails, path: tuple[str
         written = _value_at(document.data, path)
         words = [word.strip("'\"") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
         return f"{written!r} is not known{did_you_mean(str(written), words) or f'; write {one_of(words)}'}"
-    if kind in ("greater_than_equal", "less_than_equal"):
-        bound = context.get("ge", context.get("le"))
-        return f"must be at {'least' if kind.startswith('greater') else 'most'} {bound}"
+    if kind in ("greater_than_equal", "less_than_equal", "too_long"):
+        return _out_of_bounds(kind, context)
     if path == ("format",):
         return f"must have fields; {_WRITE_A_FORMAT}"
     return _KINDS.get(kind, str(detail["msg"]))
+
+
+def _out_of_bounds(kind: str, context: dict[str, Any]) -> str:
+    if kind == "too_long":
+        return f"holds {context['actual_length']}, and {context['max_length']} is the most; remove the others"
+    bound = context.get("ge", context.get("le"))
+    return f"must be at {'least' if kind.startswith('greater') else 'most'} {bound}"
 
 
 def _fields_around(document: yaml_file.Document, path: tuple[str | int, ...]) -> list[str]:

@@ -103,6 +103,7 @@ def _tombstones(text: str) -> str:
     return text
 
 
+_DURATION = Field(json_schema_extra={"pattern": durations.PATTERN})
 TypeName = Annotated[str, AfterValidator(_column_type)]
 
 
@@ -123,12 +124,17 @@ class Maintenance(Part):
 
     optimize: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "auto"
     """Whether small files are put together when that pays."""
-    vacuum: Annotated[str, BeforeValidator(_switch), AfterValidator(_vacuum)] = "7d"
+    vacuum: Annotated[
+        str,
+        BeforeValidator(_switch),
+        AfterValidator(_vacuum),
+        Field(json_schema_extra={"pattern": f"^off$|{durations.PATTERN}"}),
+    ] = "7d"
     """The age from which files that no version needs any more are deleted, or `off`. Time travel reaches back as
     far."""
     checkpoint: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "auto"
     """Whether checkpoints of the table's log are written when readers need them."""
-    limit: Annotated[str, AfterValidator(_limit)] = "5m"
+    limit: Annotated[str, AfterValidator(_limit), _DURATION] = "5m"
     """The most time that it may take at the end of a run."""
 
 
@@ -179,7 +185,7 @@ class Contract(Part):
     become wider as well."""
     change_data_feed: bool = False
     """Whether Delta's change data feed is on: readers can ask for what changed between two versions."""
-    tombstones: Annotated[str, AfterValidator(_tombstones)] = "30d"
+    tombstones: Annotated[str, AfterValidator(_tombstones), _DURATION] = "30d"
     """For `cdc`: how long it is remembered that a key was deleted. A change that comes later than that, and is older
     than the delete, is quarantined."""
     maintenance: Maintenance = Field(default_factory=Maintenance)
