@@ -25,7 +25,7 @@ GOOD_CONDITIONS = [
     *("a BETWEEN 1 AND 2", "a IN (1, 2)", "b IS NOT NULL AND NOT (b IN ('x'))", "b LIKE 'x!_%' ESCAPE '!'"),
     *("b LIKE ANY ('a%', 'b%')", "b RLIKE '^x'", "b ILIKE 'x'", "b IS DISTINCT FROM 'x'", 'b = "x"', "b = 'it''s'"),
     *("CASE WHEN a > 1 THEN ok ELSE false END", "if(a > 1, true, ok)", "isnull(a)", "nvl(a, 0) > 0"),
-    *("CAST(b AS DECIMAL(10,2)) > 1", "try_cast(b AS int) IS NULL", "b::int > 1", "cast(b as varchar(3)) = 'x'"),
+    *("CAST(b AS DECIMAL(10,2)) > 1", "try_cast(b AS int) IS NULL", "cast(b as varchar(3)) = 'x'"),
     *(
         "t > DATE '2020-01-01'",
         "t >= timestamp'2020-01-01 00:00:00'",
@@ -102,6 +102,10 @@ BAD_CONDITIONS = [
     ("EXISTS (SELECT 1) AND ok", f"has a SELECT within it; {BY_ITSELF}"),
     ("abs(DISTINCT a) = 1", f"has DISTINCT, which looks at other rows; {BY_ITSELF}"),
     ("struct(*) = s", "has a * where a value must stand; name the columns"),
+    ("b::int > 1", "has '::', which Spark 3.5 has not; write CAST(... AS type)"),
+    ("ok ?? true", "has '??', which Spark 3.5 has not; write coalesce(..., ...)"),
+    ("b ->> 'x' = 'y'", "has '->>', which Spark 3.5 has not; write get_json_object(..., '$.name')"),
+    ("upper(b:x) = 'y'", "is not SQL: ) is missing beside ':'"),
     ("a = ${secret}", "has a parameter (${...}), and nothing fills it; write the value"),
     ("b = '${secret}'", "has a parameter (${...}), and nothing fills it; write the value"),
     ("a = :p", "has a parameter (:p), and nothing fills it; write the value"),
@@ -171,6 +175,7 @@ class TestTransform:
 
     def test_a_star_is_what_arrives_and_the_table_keeps(self) -> None:
         star = compiled("SELECT *, CAST(cents AS decimal(12,2)) AS amount FROM arrivals")
+        assert compiled("SELECT arrivals.*, 0 AS amount FROM arrivals")["computed"] == ["amount"]
         named = compiled("SELECT CAST(cents AS decimal(12,2)) AS amount FROM `arrivals`")
         assert star["transform"] == named["transform"]
         assert star["transform"]["where"] is None
@@ -255,6 +260,12 @@ class TestTransform:
         (
             "SELECT * EXCEPT (id) FROM arrivals",
             "has a * with EXCEPT or the like, which Spark 3.5 has not; name the columns",
+        ),
+        ("SELECT s.* FROM arrivals", "has s.*, whose names are not known; name the fields"),
+        ("SELECT ALL id FROM arrivals", "has ALL, which says nothing; remove it"),
+        (
+            "SELECT name:x FROM arrivals",
+            "has ':', which Spark 3.5 has not; write get_json_object(..., '$.name') AS name",
         ),
         (" ", "is empty; write SELECT ... FROM arrivals, or the name of a .sql file, or remove it"),
     )

@@ -36,11 +36,11 @@ that files and paths give.
 
 ```yaml
 columns: {order_id: bigint, name: string, amount: "decimal(12,2)", day: date}
-reads: {name: string, cents: bigint, test: boolean}
+reads: {name: string, cents: bigint, ordered_at: string, test: boolean}
 transform: |
   SELECT upper(trim(name)) AS name,
          cents / 100 AS amount,
-         to_date(order_id) AS day
+         to_date(ordered_at, 'dd.MM.yyyy') AS day
   FROM arrivals
   WHERE NOT coalesce(test, false)
 ```

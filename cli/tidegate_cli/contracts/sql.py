@@ -25,6 +25,12 @@ _SYNTAX = (
 )
 _BEFORE_PARENTHESES = frozenset(_SYNTAX.split())
 """Words that may stand before `(` and call nothing. Array, map and struct are functions as well, and allowed."""
+_NOT_IN_SPARK = {
+    TokenType.DCOLON: "CAST(... AS type)",
+    TokenType.DQMARK: "coalesce(..., ...)",
+    **dict.fromkeys((TokenType.DARROW, TokenType.HASH_ARROW, TokenType.DHASH_ARROW), "get_json_object(..., '$.name')"),
+}
+"""Signs that sqlglot takes from other dialects, and what Spark has instead."""
 _MOMENT = re.compile(r"\s*(now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 _PARAMETER = "has a parameter ({}), and nothing fills it; write the value"
 _NO_CONDITIONS = (
@@ -152,7 +158,10 @@ def calls(tokens: Sequence[Token], scope: Scope) -> Iterator[Problem]:
         if token.token_type is TokenType.PLACEHOLDER:
             yield Problem(_PARAMETER.format(token.text), token.line)
             continue
-        if token.token_type is TokenType.COLON and after is not None and not _ends_a_value(before):
+        if instead := _NOT_IN_SPARK.get(token.token_type):
+            yield Problem(f"has {token.text!r}, which Spark 3.5 has not; write {instead}", token.line)
+            continue
+        if token.token_type is TokenType.COLON and after is not None:
             yield Problem(_PARAMETER.format(f":{after.text}"), token.line)
             continue
         name = token.text.lower()
@@ -177,13 +186,6 @@ def _call(name: str, tokens: Sequence[Token], at: int) -> str | None:
     if name in functions.ALLOWED or name in _BEFORE_PARENTHESES:
         return None
     return f"{name}() is not a function of Spark 3.5{did_you_mean(name, functions.ALLOWED)}"
-
-
-def _ends_a_value(token: Token | None) -> bool:
-    """After a value a colon reaches into JSON; anywhere else it begins a parameter."""
-    if token is None or token.token_type in (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.VAR):
-        return token is not None
-    return token.token_type is TokenType.IDENTIFIER
 
 
 def _is_called_by_name(token: Token, before: Token | None, scope: Scope) -> bool:

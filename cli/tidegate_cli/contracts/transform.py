@@ -75,6 +75,8 @@ def parse(text: str) -> Select:
     tokens = sql.tokens_of(text)
     if tokens[0].token_type is not TokenType.SELECT:
         raise InvalidSql(f"begins with {tokens[0].text!r}; {_WRITE}", tokens[0].line)
+    if len(tokens) > 1 and tokens[1].token_type is TokenType.ALL:
+        raise InvalidSql("has ALL, which says nothing; remove it", tokens[1].line)
     tree = sql.parse(tokens, text, exp.Select)
     if not isinstance(tree, exp.Select):
         raise InvalidSql(f"puts several SELECTs together; {_WRITE}")
@@ -139,6 +141,8 @@ def _is_star(expression: exp.Expr) -> bool:
     star = expression.this if isinstance(expression, exp.Column) else expression
     if not isinstance(star, exp.Star):
         return False
+    if isinstance(expression, exp.Column) and [part.name.lower() for part in expression.parts[:-1]] != [sql.VIEW]:
+        raise InvalidSql(f"has {expression.sql(dialect='spark')}, whose names are not known; name the fields")
     if any(star.args.values()):
         raise InvalidSql("has a * with EXCEPT or the like, which Spark 3.5 has not; name the columns")
     return True
@@ -148,6 +152,10 @@ def _item(tokens: tuple[Token, ...], expression: exp.Expr) -> Item:
     if isinstance(expression, exp.Aliases):
         raise InvalidSql("gives one value several names; write one item for each", tokens[0].line)
     if isinstance(expression, exp.Alias):
+        if not isinstance(expression.args["alias"], exp.Identifier):
+            raise InvalidSql(
+                "has ':', which Spark 3.5 has not; write get_json_object(..., '$.name') AS name", tokens[0].line
+            )
         has_as = tokens[-2].token_type is TokenType.ALIAS
         return Item(expression.alias, tokens[: -2 if has_as else -1], expression.this)
     if isinstance(expression, exp.Column | exp.Dot):
