@@ -305,6 +305,32 @@ class TestTransform:
         ]
 
 
+EXPRESSIONS = st.sampled_from(
+    [
+        *("id", "name", "concat(name, ', ', 'FROM x WHERE y')", "CASE WHEN id > 1 THEN 'a' ELSE 'b, c' END"),
+        *("extract(YEAR FROM day)", "id IS DISTINCT FROM 1", "array(1, 2)[0]", "s.x", "(id + 1) * 2", "'it''s'"),
+        *("transform(array(id), (x, i) -> x + i)[0]", '"a, b"', "`name`", "name /* , FROM */ || 'x'"),
+    ]
+)
+
+
+@given(st.lists(EXPRESSIONS, min_size=1, max_size=6), st.sampled_from([" AS ", " "]), st.none() | EXPRESSIONS)
+def test_a_select_is_taken_apart_where_it_was_put_together(items: list[str], word: str, where: str | None) -> None:
+    text = "SELECT " + ",\n".join(f"{item}{word}c{n}" for n, item in enumerate(items)) + " FROM arrivals"
+    select = transform.parse(text if where is None else f"{text}\nWHERE {where}")
+    assert [item.name for item in select.items] == [f"c{n}" for n in range(len(items))]
+    assert [sql.without_view(select.text, item.tokens, SCOPE) for item in select.items] == items
+    assert (sql.without_view(select.text, select.where_tokens, SCOPE) if select.where else None) == where
+
+
+@given(st.text(alphabet="SELECT FROM arrivals WHERE ab,()'*;.:\n", max_size=40))
+def test_no_text_breaks_the_taking_apart(text: str) -> None:
+    try:
+        transform.parse("SELECT " + text)
+    except sql.InvalidSql as invalid:
+        assert str(invalid)
+
+
 class TestReads:
     def test_what_they_may_not_name(self) -> None:
         reads = {"ID": "bigint", "name": "string", "_source_file": "string", "_tidegate_x": "int", "a b": "int"}
