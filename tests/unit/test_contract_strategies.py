@@ -188,9 +188,15 @@ WITHIN = [
     ),
     (
         "snapshot",
+        {"snapshot": {"scope": ["_source_file"]}},
+        {"columns": {**BASE["columns"], "_source_file": "string"}},
+        "merge.snapshot.scope: '_source_file' differs from file to file, so no file could replace another",
+    ),
+    (
+        "snapshot",
         {"snapshot": {"scope": ["v"]}},
-        {},
-        "merge.snapshot.scope: 'v' is not among merge.keys, so a key in two scopes would be one row; add it to the keys",
+        {"columns": {**BASE["columns"], "v": "array<int>"}},
+        "merge.snapshot.scope: 'v' is array<int>, which cannot be compared; use another",
     ),
     (
         "snapshot",
@@ -297,6 +303,11 @@ def test_each_mistake_of_a_strategy_is_one_line(
         assert found == expected_lines
     else:
         assert found == [expected]
+
+
+def test_a_scope_need_not_be_among_the_keys_and_lets_merges_skip_files() -> None:
+    merge = {"strategy": "snapshot", "keys": ["id"], "snapshot": {"scope": ["day"]}}
+    assert said(merge, partition_by=["day"]) == []
 
 
 def test_a_marker_belongs_to_one_table_as_files_do() -> None:

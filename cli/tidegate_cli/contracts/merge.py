@@ -22,8 +22,8 @@ class Snapshot(Part):
     """Which files make up a snapshot, and what becomes of rows that are missing from it."""
 
     scope: list[str] = Field(default_factory=list)
-    """Columns among the keys: a snapshot speaks only of rows with its own values of these. Without them, of the
-    whole table."""
+    """Columns: a snapshot speaks only of rows with its own values of these, which the path gives or all rows of a
+    file share. They tell rows apart as keys do. Without them it speaks of the whole table."""
     complete: Literal["file", "marker", "manifest"] = "file"
     """`file`: each file is a snapshot. `marker`: the files of a folder are one, complete as soon as the marker lies
     beside them. `manifest`: complete as soon as all files are there that the marker names, one a line."""

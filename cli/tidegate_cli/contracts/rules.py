@@ -150,7 +150,8 @@ def _partitions(contract: Contract) -> Iterator[Remark]:
             yield Remark(path, f"{name!r} differs from file to file, so each would make a folder; use another column")
         if name == contract.merge.sequence_by:
             yield Remark(path, f"{name!r} grows with each change, so each merge would make new folders", "warning")
-        if contract.merge.strategy != "append" and contract.merge.keys and name not in contract.merge.keys:
+        tells_apart = (*contract.merge.keys, *(contract.merge.snapshot.scope if contract.merge.snapshot else ()))
+        if contract.merge.strategy != "append" and contract.merge.keys and name not in tells_apart:
             yield Remark(
                 path,
                 f"{name!r} is not among merge.keys, so a merge cannot skip files by it: the row of a key"

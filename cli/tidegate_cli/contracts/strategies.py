@@ -182,10 +182,14 @@ def _snapshot(contract: Contract) -> Iterator[Remark]:
     path = ("merge", "snapshot")
     yield from are_columns(contract, (*path, "scope"), rule.scope)
     for position, name in enumerate(rule.scope):
-        if name in contract.columns and name not in contract.merge.keys:
+        if name in contract.columns and types.parse(contract.columns[name]).is_nested:
             yield Remark(
                 (*path, "scope", position),
-                f"{name!r} is not among merge.keys, so a key in two scopes would be one row; add it to the keys",
+                f"{name!r} is {contract.columns[name]}, which cannot be compared; use another",
+            )
+        if name in METADATA_COLUMNS:
+            yield Remark(
+                (*path, "scope", position), f"{name!r} differs from file to file, so no file could replace another"
             )
     if rule.complete == "file":
         if "marker" in rule.model_fields_set:
