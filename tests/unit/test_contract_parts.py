@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from tidegate_cli.contracts import freshness, landing, types
 from tidegate_cli.contracts.check import check_folder, check_texts
 from tidegate_cli.contracts.compile import compile_contract, compile_contracts, hash_of
@@ -221,6 +222,31 @@ def test_the_reference_pages_example_is_a_good_contract() -> None:
     assert check_texts([("example.yaml", whole.encode())]).findings == ()
     around = "table: t\nlanding: t/*.csv\nformat: {type: csv}\nmerge: {strategy: append}\nfreshness: asap\n"
     assert check_texts([("example.yaml", f"{around}{transform}{expectations}".encode())]).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "is_right"),
+    [
+        ({}, True),
+        ({"tombstones": "7d", "maintenance": {"vacuum": "off", "limit": "90s"}, "cluster_by": ["id"]}, True),
+        ({"merge": {"strategy": "snapshot", "keys": ["id"], "snapshot": {"complete": "marker"}}}, True),
+        ({"expectations": [{"name": "a", "check": "id > 0", "on_fail": "warn"}], "transform": "t.sql"}, True),
+        ({"tombstones": "a week"}, False),
+        ({"maintenance": {"vacuum": "auto"}}, False),
+        ({"merge": {"strategy": "scd3"}}, False),
+        ({"merge": {"strategy": "snapshot", "snapshot": {"complet": "file"}}}, False),
+        ({"expectations": [{"name": "A b", "check": "id > 0"}]}, False),
+        ({"cluster_by": ["a", "b", "c", "d", "e"]}, False),
+        ({"batch": {"max_bytes": "5 GiB"}}, True),
+    ],
+)
+def test_editors_check_by_the_schema(change: dict[str, object], is_right: bool) -> None:
+    contract = {
+        **{"table": "t", "landing": "t/*.orc", "format": {"type": "orc"}, "columns": {"id": "int"}},
+        **{"merge": {"strategy": "append"}, "freshness": "asap"},
+        **change,
+    }
+    assert Draft202012Validator(json_schema()).is_valid(contract) == is_right
 
 
 def test_editors_get_every_field_with_its_description() -> None:

@@ -83,6 +83,7 @@ stack can't be reached or read.
 | --- | --- |
 | a new table; freshness, batch, maintenance, tombstones, readers, expectations, evolution, change data feed | goes |
 | a new column | under `evolution: add_columns` or `widen`; rows that are there have null in it |
+| naming a column that files brought under `add_columns` | as `string`, which it is in the table |
 | a wider type | under `evolution: widen`; not for keys, `sequence_by`, periods and `partition_by` |
 | `transform`, `delete_when`, `ignore_null_updates`, format, landing | goes, for what lands or is merged from now on |
 | a column less, another name, a type that is not wider | refused |
