@@ -106,6 +106,36 @@ WITHIN = [
         {},
         "merge.keys: 'op' is not a column: it is among reads, which the table doesn't keep; move it to columns",
     ),
+    (
+        "upsert",
+        {"keys": ["v"]},
+        {"columns": {**BASE["columns"], "v": "array<int>"}},
+        "merge.keys: 'v' is array, which cannot be compared; use another column",
+    ),
+    (
+        "upsert",
+        {"keys": ["v"]},
+        {"columns": {**BASE["columns"], "v": "double"}},
+        "warning: merge.keys: 'v' is double: two numbers that look equal may differ; decimal(p,s) or string is safer",
+    ),
+    (
+        "upsert",
+        {"sequence_by": "v"},
+        {"columns": {**BASE["columns"], "v": "struct<a:int>"}},
+        "merge.sequence_by: 'v' is struct<a:int>, which has no order",
+    ),
+    (
+        "upsert",
+        {"sequence_by": "id"},
+        {},
+        "merge.sequence_by: 'id' is one of the keys, so the changes of a row never differ in it; use another",
+    ),
+    (
+        "upsert",
+        {"sequence_by": "w"},
+        {},
+        "merge.sequence_by: 'w' is not a column (columns: day, id, v, at, since, until)",
+    ),
     ("upsert", {"sequence_by": "_arrived_at"}, {}, "merge.sequence_by: '_arrived_at' orders changes anyway; remove it"),
     (
         "upsert",

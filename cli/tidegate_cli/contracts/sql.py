@@ -6,6 +6,7 @@ Spark does must not change what is computed. Spark itself looks at each expressi
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from tidegate_cli.contracts.findings import did_you_mean
 
 VIEW = "arrivals"
 _SPARK = Spark()
+# It says in its log what the findings say better.
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
 _SYNTAX = (
     "and or not in is like ilike rlike regexp between case when then else select where from as on distinct all using"
     " over filter within array map struct interval"
@@ -95,10 +98,12 @@ def parse(tokens: Sequence[Token], text: str, into: type[exp.Expr]) -> exp.Expr:
         found = _SPARK.parser().parse_into(into, list(tokens), text)
     except ParseError as error:
         raise _in_plain_words(error) from None
-    (tree,) = found  # there is no semicolon
-    if tree is None:
-        raise InvalidSql("is empty; write a SQL expression")
-    return tree
+    except (IndexError, KeyError, AttributeError, TypeError, ValueError, RecursionError) as fault:
+        # sqlglot's own faults, met by fuzzing: the text is wrong, or nested too deeply to be told.
+        raise InvalidSql(f"is not SQL that can be read; look at what begins with {tokens[0].text!r}") from fault
+    if len(found) != 1 or found[0] is None:
+        raise InvalidSql(f"is not SQL: {tokens[0].text!r} is not expected there", tokens[0].line)
+    return found[0]
 
 
 def _in_plain_words(error: ParseError) -> InvalidSql:
