@@ -180,6 +180,14 @@ class TestTransform:
         assert made["computed"] == ["amount"]
         assert made["captures"] == ["day"]
 
+    def test_file_and_time_of_an_arrival_can_be_named_anywhere(self) -> None:
+        made = compiled(
+            "SELECT _source_file AS name, 0 AS amount FROM arrivals",
+            merge={"strategy": "cdc", "keys": ["id"], "delete_when": "_source_file LIKE '%.del'"},
+            expectations=[{"name": "is_named", "check": "_source_file IS NOT NULL"}],
+        )
+        assert made["transform"]["select"][2] == "_source_file AS `name`"
+
     def test_a_star_is_what_arrives_and_the_table_keeps(self) -> None:
         star = compiled("SELECT *, CAST(cents AS decimal(12,2)) AS amount FROM arrivals")
         assert compiled("SELECT arrivals.*, 0 AS amount FROM arrivals")["computed"] == ["amount"]
@@ -240,10 +248,6 @@ class TestTransform:
         (
             "SELECT zzz AS amount FROM arrivals",
             "'zzz' is no column of arrivals; if files have it, add it to reads: `zzz: string`",
-        ),
-        (
-            "SELECT _source_file AS name FROM arrivals",
-            "'_source_file' must be among columns to be read; add `_source_file: string`",
         ),
         ("SELECT rand() AS amount FROM arrivals", f"rand() {CHANGES}"),
         ("SELECT sum(cents) AS amount FROM arrivals", f"sum() {MANY}"),

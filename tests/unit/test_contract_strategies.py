@@ -126,6 +126,12 @@ WITHIN = [
     ),
     (
         "upsert",
+        {"sequence_by": "v"},
+        {"columns": {**BASE["columns"], "v": "boolean"}},
+        "merge.sequence_by: 'v' is boolean, which has no order",
+    ),
+    (
+        "upsert",
         {"sequence_by": "id"},
         {},
         "merge.sequence_by: 'id' is one of the keys, so the changes of a row never differ in it; use another",

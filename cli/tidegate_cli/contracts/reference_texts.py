@@ -119,7 +119,8 @@ and no `binary`.
 
 Names are letters, digits and `_`; two that differ by case alone are refused, and so are those that begin with
 `_tidegate`, the column in which each row keeps where it came from. Two columns are filled by Tidegate where a
-contract names them: `_source_file: string`, bucket and key of the file, and `_arrived_at: timestamp`.
+contract names them: `_source_file: string`, the file's `s3://` URI, and `_arrived_at: timestamp`. A transform,
+`delete_when` and expectations may name them anyway.
 
 ## Freshness
 

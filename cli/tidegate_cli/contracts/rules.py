@@ -126,14 +126,14 @@ def _conditions(contract: Contract) -> Iterator[Remark]:
             hint = did_you_mean(name, given) or f"; if files have it, add it to reads: `{name}: string`"
             return f"{name!r} is no column of arrivals{hint}"
 
-        for problem in sql.condition(contract.merge.delete_when, sql.Scope(given, not_given)):
+        for problem in sql.condition(contract.merge.delete_when, sql.Scope(given | METADATA_COLUMNS, not_given)):
             yield Remark(("merge", "delete_when"), problem.message, row=problem.row)
     names: set[str] = set()
     for position, expectation in enumerate(contract.expectations):
         if expectation.name in names:
             yield Remark(("expectations", position, "name"), f"{expectation.name!r} stands there twice; rename one")
         names.add(expectation.name)
-        scope = sql.Scope(contract.columns, lambda name: strategies.not_a_column(name, contract))
+        scope = sql.Scope(contract.columns | METADATA_COLUMNS, lambda name: strategies.not_a_column(name, contract))
         for problem in sql.condition(expectation.check, scope):
             yield Remark(("expectations", position, "check"), problem.message, row=problem.row)
 

@@ -123,7 +123,7 @@ def _sequence(contract: Contract) -> Iterator[Remark]:
         yield Remark(path, f"{sequence!r} orders changes anyway; remove it")
     elif sequence not in contract.columns:
         yield Remark(path, not_a_column(sequence, contract))
-    elif types.parse(contract.columns[sequence]).is_nested:
+    elif types.parse(contract.columns[sequence]).kind in (*types.NESTED, "boolean"):
         yield Remark(path, f"{sequence!r} is {contract.columns[sequence]}, which has no order")
     elif sequence in contract.merge.keys:
         yield Remark(path, f"{sequence!r} is one of the keys, so the changes of a row never differ in it; use another")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,8 @@ from tidegate_cli.contracts.sql import InvalidSql, Problem, Scope
 if TYPE_CHECKING:
     from tidegate_cli.contracts.model import Contract
 
-METADATA_COLUMNS: Mapping[str, str] = {"_source_file": "string", "_arrived_at": "timestamp"}
-"""Columns that Tidegate fills where a contract names them, and their types."""
+METADATA_COLUMNS: dict[str, str] = {"_source_file": "string", "_arrived_at": "timestamp"}
+"""Columns that Tidegate fills where a contract names them, and their types. SQL may name them anyway."""
 FILE_NAME = re.compile(r"[^\s()]+\.sql", re.IGNORECASE)
 """A transform that is the name of a file; no SELECT is one word."""
 _WRITE = "write SELECT ... FROM arrivals, with a WHERE if rows are to be left out"
@@ -187,14 +187,11 @@ def source_columns(contract: Contract) -> dict[str, str]:
 
 def _scope(contract: Contract) -> Scope:
     made = computed(contract)
-    given = {name: ddl for name, ddl in METADATA_COLUMNS.items() if name in contract.columns}
-    types = source_columns(contract) | given
+    types = source_columns(contract) | METADATA_COLUMNS
 
     def unknown(name: str) -> str:
         if name.lower() in {column.lower() for column in made}:
             return f"{name!r} is made by the transform; if files have it, too, add it to reads: `{name}: string`"
-        if name in METADATA_COLUMNS:
-            return f"{name!r} must be among columns to be read; add `{name}: {METADATA_COLUMNS[name]}`"
         hint = did_you_mean(name, types) or f"; if files have it, add it to reads: `{name}: string`"
         return f"{name!r} is no column of arrivals{hint}"
 
