@@ -52,6 +52,21 @@ def said(others: dict[str, Any]) -> list[str]:
 DURATION = "is not a length of time; write a number and s, m, h or d, such as"
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"format": {"type": "avro", "header": True}}, "format.header: is not a field of a contract; known here: type"),
+    (
+        {"format": {"type": "csv", "delimiter": '";"'}, "columns": {"id": "int"}},
+        "format.delimiter: '\";\"' is the quote, too; give each its own character",
+    ),
+    (
+        {"format": {"type": "csv", "delimiter": "\n"}, "columns": {"id": "int"}},
+        "format.delimiter: '\\n' must be at least one character, and no line break",
+    ),
+    (
+        {"columns": {**COLUMNS, "_metadata": "int"}},
+        "columns._metadata: is reserved by Spark and Delta; use another name",
+    ),
+    ({"columns": {}}, "columns: must not be empty"),
+    ({"table": "t" * 101}, "table: is longer than 100 characters; give the table a shorter name"),
+    ({"batch": {"max_files": "many"}}, "batch.max_files: must be a whole number"),
     ({"cluster_by": ["id"], "partition_by": ["n"]}, "cluster_by: excludes partition_by; remove one of the two"),
     ({"cluster_by": ["idd"]}, "cluster_by: 'idd' is not a column; did you mean 'id'?"),
     ({"cluster_by": ["id", "id"]}, "cluster_by: 'id' stands there twice; remove one"),
@@ -120,3 +135,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("others", "expected"), WRONG)
 def test_each_mistake_is_one_line_that_says_what_to_write(others: dict[str, Any], expected: str) -> None:
     assert said(others) == [expected]
+
+
+def test_a_partition_of_the_sequence_is_two_warnings() -> None:
+    merge = {"strategy": "upsert", "keys": ["id"], "sequence_by": "n"}
+    grows, is_no_key = said({"merge": merge, "partition_by": ["n"]})
+    assert grows == "warning: partition_by: 'n' grows with each change, so each merge would make new folders"
+    assert is_no_key.startswith("warning: partition_by: 'n' is not among merge.keys")
