@@ -42,6 +42,7 @@ def merge(**others: Any) -> dict[str, Any]:
 SNAPSHOT = {"merge": {"strategy": "snapshot", "keys": ["day", "id"]}}
 BITEMPORAL = merge(strategy="bitemporal", valid_from="since", valid_to="until")
 SCD2 = merge(strategy="scd2", track_columns=["amount"])
+TAKEN = {"merge": {**SNAPSHOT["merge"], "sequence_by": "taken"}}
 CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     # what the old contract has, what the new one has -> what is said
     ({}, {"freshness": "1h"}, "t: freshness: holds from the deploy on"),
@@ -123,6 +124,11 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "t: columns.amount: decimal(10,2) becomes decimal(12,2): the table is widened with its next merge",
     ),
     # what is refused
+    (
+        {**TAKEN, "reads": {"taken": "int"}},
+        {**TAKEN, "reads": {"taken": "bigint"}},
+        f"t: refused: reads.taken: int becomes bigint, and it is the sequence, whose type stays; {INSTEAD}",
+    ),
     (
         {},
         {"columns": {**COLUMNS, "x": "int"}},

@@ -142,6 +142,18 @@ WITHIN = [
         {},
         "merge.sequence_by: 'w' is not a column (columns: day, id, v, at, since, until)",
     ),
+    (
+        "upsert",
+        {"sequence_by": "op"},
+        {},
+        "merge.sequence_by: 'op' is not a column: it is among reads, which the table doesn't keep; move it to columns",
+    ),
+    (
+        "snapshot",
+        {"sequence_by": "op"},
+        {"reads": {"op": "array<int>"}},
+        "merge.sequence_by: 'op' is array<int>, which has no order",
+    ),
     ("upsert", {"sequence_by": "_arrived_at"}, {}, "merge.sequence_by: '_arrived_at' orders changes anyway; remove it"),
     (
         "upsert",
@@ -344,6 +356,10 @@ def test_each_mistake_of_a_strategy_is_one_line(
 def test_a_scope_need_not_be_among_the_keys_and_lets_merges_skip_files() -> None:
     merge = {"strategy": "snapshot", "keys": ["id"], "snapshot": {"scope": ["day"]}}
     assert said(merge, partition_by=["day"]) == []
+
+
+def test_the_sequence_of_snapshots_need_not_be_kept() -> None:
+    assert said({"strategy": "snapshot", "keys": ["id"], "sequence_by": "op"}) == []
 
 
 def test_a_marker_belongs_to_one_table_as_files_do() -> None:

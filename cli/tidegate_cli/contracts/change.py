@@ -72,6 +72,7 @@ def _of_table(old: Compiled, new: Compiled) -> Iterator[_Difference]:
         if before != after:
             yield _refused(field, before, after, why)
     yield from _columns(old, new)
+    yield from _read_sequence(old, new)
     for field, consequence in _GOES.items():
         before, after = _value(old, field), _value(new, field)
         if before != after:
@@ -189,6 +190,15 @@ def _columns(old: Compiled, new: Compiled) -> Iterator[_Difference]:
             yield _Difference(field, f"{ddl} is added with the next merge; rows that are there have null in it")
         else:
             yield _Difference(field, f"{ddl} is new; write evolution: add_columns, and it is added", "refused")
+
+
+def _read_sequence(old: Compiled, new: Compiled) -> Iterator[_Difference]:
+    """The sequence of snapshots may be read and not kept."""
+    name = old["merge"].get("sequence_by")
+    before, after = ({each["name"]: each["type"] for each in entry.get("reads") or ()} for entry in (old, new))
+    if name in before and name in after and before[name] != after[name]:
+        became = f"{before[name]} becomes {after[name]}"
+        yield _Difference(f"reads.{name}", f"{became}, and it is the sequence, whose type stays; {INSTEAD}", "refused")
 
 
 def _typed(field: str, old: str, new: str, evolution: str, role: str | None) -> _Difference:

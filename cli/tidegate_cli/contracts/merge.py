@@ -47,7 +47,8 @@ class Merge(Part):
     """The columns that tell rows apart; for all but `append`. A row with a null among them is not merged."""
     sequence_by: str | None = None
     """The column that tells which of two changes of a key is newer. Nulls are oldest; equal values are ordered by
-    the time at which their files landed. Without it, that time alone decides."""
+    the time at which their files landed. Without it, that time alone decides. For `snapshot` it may be a column of
+    `reads`, and has one value in all rows of a snapshot."""
     delete_when: str | None = None
     """For `cdc`, `scd2` and `bitemporal`: a SQL condition on what arrives; a change for which it holds deletes its
     key (`bitemporal`: for the period of the change)."""

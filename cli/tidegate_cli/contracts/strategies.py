@@ -119,12 +119,14 @@ def _sequence(contract: Contract) -> Iterator[Remark]:
     sequence, path = contract.merge.sequence_by, ("merge", "sequence_by")
     if sequence is None:
         return
+    # A snapshot's place is kept in its list, not in the rows, so the table need not have the column.
+    known = contract.columns | (contract.reads if contract.merge.strategy == "snapshot" else {})
     if sequence in METADATA_COLUMNS:
         yield Remark(path, f"{sequence!r} orders changes anyway; remove it")
-    elif sequence not in contract.columns:
+    elif sequence not in known:
         yield Remark(path, not_a_column(sequence, contract))
-    elif types.parse(contract.columns[sequence]).kind in (*types.NESTED, "boolean"):
-        yield Remark(path, f"{sequence!r} is {contract.columns[sequence]}, which has no order")
+    elif types.parse(known[sequence]).kind in (*types.NESTED, "boolean"):
+        yield Remark(path, f"{sequence!r} is {known[sequence]}, which has no order")
     elif sequence in contract.merge.keys:
         yield Remark(path, f"{sequence!r} is one of the keys, so the changes of a row never differ in it; use another")
 
