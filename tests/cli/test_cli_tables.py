@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from tidegate_cli.connection import Connection
 from tidegate_cli.exit_codes import ExitCode
 from tidegate_cli.main import run
+from tidegate_cli.verbs import tables as verb
 
 GOOD = """\
 table: orders
@@ -103,6 +107,105 @@ def test_a_folder_without_contracts_says_so(
         (tmp_path / name).write_text(text)
     assert run(["tables", "check", "--tables", str(tmp_path)]) == ExitCode.FAILED
     assert said in capsys.readouterr().out
+
+
+class TestAgainst:
+    """`--against`: what a deploy would do to the tables that are there."""
+
+    @pytest.fixture
+    def old(self, tables: Path, tmp_path: Path) -> Path:
+        target = tmp_path / "old.json"
+        assert run(["tables", "compile", "--tables", str(tables), "--out", str(target)]) == ExitCode.OK
+        return target
+
+    def test_a_change_that_goes(self, tables: Path, old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tables / "orders.yaml").write_text(GOOD.replace("asap", "1h"))
+        assert run(["tables", "check", "--tables", str(tables), "--against", str(old)]) == ExitCode.OK
+        assert capsys.readouterr().out == (
+            "orders: freshness: holds from the deploy on\n"
+            "1 contract checked, 0 warnings: orders\n"
+            f"1 change against {old}, none refused.\n"
+        )
+
+    def test_a_change_that_is_refused(self, tables: Path, old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tables / "orders.yaml").write_text(GOOD.replace("{id: bigint}", "{id: bigint, n: int}").replace("asap", "1h"))
+        assert run(["tables", "check", "--tables", str(tables), "--against", str(old)]) == ExitCode.FAILED
+        told = capsys.readouterr()
+        assert told.out.startswith(
+            "orders: refused: columns.n: int is new; write evolution: add_columns, and it is added\n"
+        )
+        assert told.err == "Error: 1 of 2 changes refused: don't deploy this.\n"
+
+    def test_a_folder_and_json(self, tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = tmp_path / "released"
+        folder.mkdir()
+        (folder / "orders.yaml").write_text(GOOD.replace("bigint", "int"))
+        assert run(["tables", "check", "--tables", str(tables), "--against", str(folder), "--json"]) == ExitCode.FAILED
+        told = json.loads(capsys.readouterr().out)
+        assert told["findings"] == []
+        (change,) = told["changes"]
+        assert (change["table"], change["field"], change["verdict"]) == ("orders", "columns.id", "refused")
+
+    def test_a_wrong_contract_is_compared_with_nothing(
+        self, tables: Path, old: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tables / "orders.yaml").write_text(GOOD.replace("bigint", "bigin"))
+        assert run(["tables", "check", "--tables", str(tables), "--against", str(old)]) == ExitCode.FAILED
+        assert "1 error, 0 warnings" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (None, "cannot be read: No such file or directory. Name a folder of contracts"),
+            ("{", "holds no compiled contracts; `tidegate tables compile --out FILE` writes such a file."),
+            ("[]", "holds no compiled contracts"),
+            ('{"schema": 9, "tables": []}', "is of schema 9, and this release compares with 1."),
+        ],
+    )
+    def test_what_cannot_be_compared_with(
+        self, tables: Path, tmp_path: Path, content: str | None, said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        other = tmp_path / "other.json"
+        if content is not None:
+            other.write_text(content)
+        assert run(["tables", "check", "--tables", str(tables), "--against", str(other)]) == ExitCode.USAGE
+        assert f"{other} {said}" in " ".join(capsys.readouterr().err.split())
+
+    def test_a_folder_with_a_wrong_contract(
+        self, tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = tmp_path / "released"
+        folder.mkdir()
+        (folder / "orders.yaml").write_text("table: [")
+        assert run(["tables", "check", "--tables", str(tables), "--against", str(folder)]) == ExitCode.USAGE
+        assert "can't be compared with: 1 error, the first is" in capsys.readouterr().err
+
+    @pytest.fixture
+    def stack(self, aws: Any, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(verb, "find", lambda *_: connection)
+        definition = {
+            "StartAt": "A",
+            "States": {"A": {"Type": "Pass", "Comment": "s3://c/artifacts/abc/main.py", "End": True}},
+        }
+        boto3.client("stepfunctions", "us-east-1").create_state_machine(
+            name="tidegate-run", roleArn="arn:aws:iam::123456789012:role/x", definition=json.dumps(definition)
+        )
+
+    @pytest.mark.usefixtures("stack")
+    def test_what_is_deployed(self, tables: Path, old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        # GIVEN a stack whose machine runs the artifacts `abc`
+        s3 = boto3.client("s3", "us-east-1")
+        s3.put_object(Bucket="control", Key="artifacts/abc/contracts.json", Body=old.read_bytes())
+        s3.put_object(Bucket="control", Key="artifacts/older/contracts.json", Body=b"{}")
+        # WHEN a contract has changed since THEN it is compared with those
+        (tables / "orders.yaml").write_text(GOOD.replace("asap", "1h"))
+        assert run(["tables", "check", "--tables", str(tables), "--against", "deployed"]) == ExitCode.OK
+        assert "1 change against deployed, none refused." in capsys.readouterr().out
+
+    @pytest.mark.usefixtures("stack")
+    def test_a_stack_without_contracts(self, tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(["tables", "check", "--tables", str(tables), "--against", "deployed"]) == ExitCode.NOT_REACHABLE
+        assert "The stack has no contracts at s3://control/artifacts/abc/contracts.json" in capsys.readouterr().err
 
 
 def test_schema_and_reference_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from tidegate_cli.contracts import freshness, landing, types
 from tidegate_cli.contracts.check import check_folder, check_texts
 from tidegate_cli.contracts.compile import compile_contract, compile_contracts, hash_of
@@ -145,6 +146,7 @@ batch: {max_bytes: 1 GiB}
             "landing_prefix": "orders/",
             "landing_regex": r"^orders/(?P<day>[^/]+)/(?P<shop>[^/]+)\-[^/]*\.csv\.gz$",
             "captures": ["day"],
+            "marker_regex": None,
             "format": {
                 "type": "csv",
                 "options": {
@@ -162,11 +164,30 @@ batch: {max_bytes: 1 GiB}
                 {"name": "id", "type": "bigint"},
                 {"name": "amount", "type": "decimal(12,2)"},
             ],
-            "merge": {"strategy": "upsert", "keys": ["id"], "sequence_by": None},
+            "reads": [],
+            "computed": [],
+            "transform": None,
+            "merge": {
+                "strategy": "upsert",
+                "keys": ["id"],
+                "sequence_by": None,
+                "delete_when": None,
+                "partial_updates": False,
+                "ignore_null_updates": False,
+                "track_columns": None,
+                "valid_from": None,
+                "valid_to": None,
+                "snapshot": None,
+            },
             "partition_by": [],
+            "cluster_by": [],
             "freshness": {"kind": "within", "seconds": 900},
             "readers": ["spark"],
+            "expectations": [],
             "evolution": "strict",
+            "change_data_feed": False,
+            "tombstones_s": 30 * 86400,
+            "maintenance": {"optimize": "auto", "vacuum_s": 7 * 86400, "checkpoint": "auto", "limit_s": 300},
             "batch": {"max_files": 5000, "max_bytes": 2**30},
             "sha256": hash_of(entry),
         }
@@ -197,8 +218,35 @@ def test_the_reference_page_is_up_to_date() -> None:
 
 
 def test_the_reference_pages_example_is_a_good_contract() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", markdown(), re.DOTALL)
-    assert check_texts([("example.yaml", example.encode())]).findings == ()
+    whole, transform, expectations = re.findall(r"```yaml\n(.*?)```", markdown(), re.DOTALL)
+    assert check_texts([("example.yaml", whole.encode())]).findings == ()
+    around = "table: t\nlanding: t/*.csv\nformat: {type: csv}\nmerge: {strategy: append}\nfreshness: asap\n"
+    assert check_texts([("example.yaml", f"{around}{transform}{expectations}".encode())]).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "is_right"),
+    [
+        ({}, True),
+        ({"tombstones": "7d", "maintenance": {"vacuum": "off", "limit": "90s"}, "cluster_by": ["id"]}, True),
+        ({"merge": {"strategy": "snapshot", "keys": ["id"], "snapshot": {"complete": "marker"}}}, True),
+        ({"expectations": [{"name": "a", "check": "id > 0", "on_fail": "warn"}], "transform": "t.sql"}, True),
+        ({"tombstones": "a week"}, False),
+        ({"maintenance": {"vacuum": "auto"}}, False),
+        ({"merge": {"strategy": "scd3"}}, False),
+        ({"merge": {"strategy": "snapshot", "snapshot": {"complet": "file"}}}, False),
+        ({"expectations": [{"name": "A b", "check": "id > 0"}]}, False),
+        ({"cluster_by": ["a", "b", "c", "d", "e"]}, False),
+        ({"batch": {"max_bytes": "5 GiB"}}, True),
+    ],
+)
+def test_editors_check_by_the_schema(change: dict[str, object], is_right: bool) -> None:
+    contract = {
+        **{"table": "t", "landing": "t/*.orc", "format": {"type": "orc"}, "columns": {"id": "int"}},
+        **{"merge": {"strategy": "append"}, "freshness": "asap"},
+        **change,
+    }
+    assert Draft202012Validator(json_schema()).is_valid(contract) == is_right
 
 
 def test_editors_get_every_field_with_its_description() -> None:

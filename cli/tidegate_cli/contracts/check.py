@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tidegate_cli.contracts import rules, unsupported, yaml_file
-from tidegate_cli.contracts.findings import Finding, did_you_mean, one_of
-from tidegate_cli.contracts.model import (
-    Batch,
-    Contract,
-    CsvFormat,
-    JsonFormat,
-    Merge,
-    ParquetFormat,
-)
+from tidegate_cli.contracts import rules, transform, unsupported, yaml_file
+from tidegate_cli.contracts.findings import Finding, Remark, did_you_mean, one_of
+from tidegate_cli.contracts.formats import FORMATS
+from tidegate_cli.contracts.merge import Merge, Snapshot
+from tidegate_cli.contracts.model import Batch, Contract, Expectation, Maintenance
 
 EXAMPLES: dict[str, str] = {
     "table": "flights",
@@ -30,12 +25,21 @@ EXAMPLES: dict[str, str] = {
     "freshness": "15m",
     "type": "csv",
     "strategy": "upsert",
+    "name": "amount_is_positive",
+    "check": '"amount > 0"',
 }
 """What a missing field may look like."""
 
-_PARTS: dict[tuple[str, ...], type[BaseModel]] = {(): Contract, ("merge",): Merge, ("batch",): Batch}
-_FORMATS: dict[Any, type[BaseModel]] = {"csv": CsvFormat, "json": JsonFormat, "parquet": ParquetFormat}
-_WRITE_A_FORMAT = "write {type: csv}, {type: json} or {type: parquet}"
+_PARTS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): Contract,
+    ("merge",): Merge,
+    ("merge", "snapshot"): Snapshot,
+    ("expectations",): Expectation,
+    ("maintenance",): Maintenance,
+    ("batch",): Batch,
+}
+_FORMATS: dict[Any, type[BaseModel]] = {get_args(part.model_fields["type"].annotation)[0]: part for part in FORMATS}
+_WRITE_A_FORMAT = "write " + one_of(f"{{type: {name}}}" for name in _FORMATS)
 _KINDS = {
     "string_type": "must be text; put it in quotes",
     "bool_type": "must be true or false",
@@ -80,8 +84,10 @@ def _read(path: Path) -> bytes | OSError:
         return error
 
 
-def check_texts(files: Sequence[tuple[str, bytes | OSError]]) -> Checked:
-    """Check contracts by their files' names and contents."""
+def check_texts(
+    files: Sequence[tuple[str, bytes | OSError]], read: Callable[[Path], bytes | OSError] = _read
+) -> Checked:
+    """Check contracts by their files' names and contents. `read` gives the `.sql` files beside them."""
     findings: list[Finding] = []
     found: list[tuple[yaml_file.Document, Contract]] = []
     for file, content in files:
@@ -92,7 +98,7 @@ def check_texts(files: Sequence[tuple[str, bytes | OSError]]) -> Checked:
         findings += problems
         if document is None:
             continue
-        contract, problems = _check_document(document)
+        contract, problems = _check_document(document, read)
         findings += sorted(problems, key=lambda finding: finding.line)
         if contract is not None:
             found.append((document, contract))
@@ -100,11 +106,12 @@ def check_texts(files: Sequence[tuple[str, bytes | OSError]]) -> Checked:
     return Checked(tuple(contract for _, contract in found), tuple(findings))
 
 
-def _check_document(document: yaml_file.Document) -> tuple[Contract | None, list[Finding]]:
-    findings = [
-        document.finding(remark.path, remark.message, severity=remark.severity)
-        for remark in unsupported.take_out(document.data)
-    ]
+def _check_document(
+    document: yaml_file.Document, read: Callable[[Path], bytes | OSError]
+) -> tuple[Contract | None, list[Finding]]:
+    findings = [_at(document, remark) for remark in unsupported.take_out(document.data)]
+    if remark := _take_in_sql(document, read):
+        return None, [*findings, _at(document, remark)]
     refused = {finding.field for finding in findings}
     try:
         contract = Contract.model_validate(document.data)
@@ -114,10 +121,32 @@ def _check_document(document: yaml_file.Document) -> tuple[Contract | None, list
             if finding.field not in refused:
                 findings.append(finding)
         return None, findings
-    findings += [
-        document.finding(remark.path, remark.message, severity=remark.severity) for remark in rules.remarks(contract)
-    ]
+    findings += [_at(document, remark) for remark in rules.remarks(contract)]
     return contract, findings
+
+
+def _at(document: yaml_file.Document, remark: Remark) -> Finding:
+    return document.finding(remark.path, remark.message, severity=remark.severity, row=remark.row)
+
+
+def _take_in_sql(document: yaml_file.Document, read: Callable[[Path], bytes | OSError]) -> Remark | None:
+    """Put the text of a `.sql` file in place of its name, or say why that can't be done."""
+    name, field = document.data.get("transform"), ("transform",)
+    if not isinstance(name, str) or not transform.FILE_NAME.fullmatch(name.strip()):
+        return None
+    relative = PurePosixPath(name.strip())
+    if relative.is_absolute() or ".." in relative.parts or "\\" in name:
+        return Remark(field, f"{name!r} must lie beside the contract or below; write its name alone")
+    path = Path(document.file).parent / relative
+    content = read(path)
+    if isinstance(content, OSError):
+        return Remark(field, f"{name!r} cannot be read beside the contract: {content.strerror}")
+    try:
+        document.data["transform"] = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return Remark(field, f"{name!r} is not UTF-8; save the file in that encoding")
+    document.elsewhere[field] = str(path)
+    return None
 
 
 def _finding(document: yaml_file.Document, detail: ErrorDetails) -> Finding:
@@ -151,16 +180,22 @@ def _message(document: yaml_file.Document, detail: ErrorDetails, path: tuple[str
         written = _value_at(document.data, path)
         words = [word.strip("'\"") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
         return f"{written!r} is not known{did_you_mean(str(written), words) or f'; write {one_of(words)}'}"
-    if kind in ("greater_than_equal", "less_than_equal"):
-        bound = context.get("ge", context.get("le"))
-        return f"must be at {'least' if kind.startswith('greater') else 'most'} {bound}"
+    if kind in ("greater_than_equal", "less_than_equal", "too_long"):
+        return _out_of_bounds(kind, context)
     if path == ("format",):
         return f"must have fields; {_WRITE_A_FORMAT}"
     return _KINDS.get(kind, str(detail["msg"]))
 
 
+def _out_of_bounds(kind: str, context: dict[str, Any]) -> str:
+    if kind == "too_long":
+        return f"holds {context['actual_length']}, and {context['max_length']} is the most; remove the others"
+    bound = context.get("ge", context.get("le"))
+    return f"must be at {'least' if kind.startswith('greater') else 'most'} {bound}"
+
+
 def _fields_around(document: yaml_file.Document, path: tuple[str | int, ...]) -> list[str]:
-    around = tuple(str(part) for part in path[:-1])
+    around = tuple(part for part in path[:-1] if isinstance(part, str))
     if around == ("format",):
         return list(_FORMATS[document.data["format"]["type"]].model_fields)
     return list(_PARTS.get(around, Contract).model_fields)

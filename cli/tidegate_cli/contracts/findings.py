@@ -37,6 +37,8 @@ class Remark:
     path: Path
     message: str
     severity: Literal["error", "warning"] = "error"
+    row: int = 1
+    """Of a text of several lines, such as SQL: in which of them, from 1."""
 
 
 def field_of(path: Path) -> str:

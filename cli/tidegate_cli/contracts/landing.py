@@ -70,6 +70,15 @@ def parse(pattern: str) -> Landing:
     return Landing(pattern, tokens)
 
 
+def marker_of(landing: Landing, name: str) -> Landing:
+    """The pattern of a marker file of that name in the folders of a pattern."""
+    last = max(at for at, token in enumerate(landing.tokens) if token.text == "/")
+    folder = landing.tokens[: last + 1]
+    return Landing(
+        f"{landing.pattern.rpartition('/')[0]}/{name}", (*folder, *(Token("character", sign) for sign in name))
+    )
+
+
 def _token(match: re.Match[str]) -> Token:
     capture, star, character = match.groups()
     if capture is not None:

@@ -8,82 +8,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tidegate_cli.contracts import types, unsupported
+from tidegate_cli.contracts import functions, strategies, types, unsupported
+from tidegate_cli.contracts import reference_texts as texts
 from tidegate_cli.contracts.findings import field_of
-from tidegate_cli.contracts.model import (
-    ENCODINGS,
-    READERS,
-    Batch,
-    Contract,
-    CsvFormat,
-    JsonFormat,
-    Merge,
-    ParquetFormat,
-)
-
-_HEAD = """\
-# The contract
-
-<!-- Made by `tidegate tables reference --out docs/contract-reference.md`; a test keeps it up to date. -->
-
-One YAML file a table, in `tables/`. `tidegate tables check` says what is wrong with it, by file and line, and
-what to write instead; `sam build` compiles it and fails on a wrong one.
-
-```yaml
-table: orders
-landing: orders/{day}/*.csv      # below the landing bucket
-format: {type: csv}
-columns:
-  day: date                      # from the path
-  order_id: string
-  amount: decimal(12,2)
-  updated_at: timestamp
-merge:
-  strategy: upsert
-  keys: [day, order_id]
-  sequence_by: updated_at
-partition_by: [day]
-freshness: 15m
-```
-
-An editor that knows YAML schemas completes and checks contracts with what `tidegate tables schema` prints.
-"""
-
-_RULES = """\
-## Landing patterns
-
-- `*` stands for any characters but `/`, also for none. `{name}` stands for at least one. There is no `**`: a
-  pattern has as many parts as the keys that it matches.
-- The first part is a folder without `*` or `{name}`. A `{name}` doesn't touch a `*` or another `{name}`.
-- A capture that is also a column fills it for every row of the file, and the file itself must not have that
-  column. The others are not kept.
-- No key may match two contracts: `tidegate tables check` refuses such a pair and names a key that would.
-- Folder markers (names that end in `/`), empty files and keys without a contract are recorded as ignored.
-
-## Column types
-
-Spark SQL's:
-{simple},
-`decimal(p,s)`, `array<type>`, `map<type,type>` and `struct<name:type,...>`. CSV holds none of the last three,
-and no `binary`.
-
-Names are letters, digits and `_`; two that differ by case alone are refused, and so are those that begin with
-`_tidegate`, the column in which each row keeps where it came from.
-
-## Freshness
-
-| written | means |
-| --- | --- |
-| `asap` | whenever something lands and no run is going on |
-| `15m`, `2h`, `1d` | at most this long after it has landed; from `1m` to `31d` |
-| `by 06:00 Europe/Berlin` | what has landed before that time of day is queryable by then |
-
-## What a merge may skip
-
-A merge reads only those files of the table that may hold a key of its batch. It tells by `keys` alone: a
-partition column that is not among them can't help, because the row of a key may have moved to another folder.
-`tidegate tables check` warns of that.
-"""
+from tidegate_cli.contracts.formats import ENCODINGS, FORMATS
+from tidegate_cli.contracts.merge import Merge, Snapshot
+from tidegate_cli.contracts.model import READERS, Batch, Contract, Expectation, Maintenance
 
 
 def json_schema() -> dict[str, Any]:
@@ -103,18 +33,41 @@ def markdown() -> str:
     """The reference page."""
     simple = ", ".join(f"`{name}`" for name in types.SIMPLE)
     parts = [
-        _HEAD,
+        texts.HEAD,
         "## Fields\n\n" + _table(Contract),
         f"Known readers: {', '.join(f'`{name}`' for name in READERS)}.\n",
         "## `merge`\n\n" + _table(Merge),
+        "Which field belongs to which strategy:\n\n" + _strategies(),
+        "### `snapshot`\n\n" + _doc(Snapshot) + "\n\n" + _table(Snapshot),
         "## `format`\n",
-        *(_format(part) for part in (CsvFormat, JsonFormat, ParquetFormat)),
-        f"Encodings: {', '.join(f'`{name}`' for name in ENCODINGS)}.\n",
+        *(_format(part) for part in FORMATS),
+        f"Encodings of CSV: {', '.join(f'`{name}`' for name in ENCODINGS)}.\n",
+        texts.TRANSFORM.replace("{functions}", ", ".join(f"`{name}`" for name in sorted(functions.ALLOWED))),
+        "## `expectations`\n\n" + _doc(Expectation) + "\n\n" + _table(Expectation) + "\n" + texts.EXPECTATIONS,
+        texts.EVOLUTION,
+        "## `maintenance`\n\n" + _doc(Maintenance) + "\n\n" + _table(Maintenance),
         "## `batch`\n\n" + _doc(Batch) + "\n\n" + _table(Batch),
-        _RULES.replace("{simple}", simple),
+        texts.RULES.replace("{simple}", simple),
         "## Not supported yet\n\n" + _not_yet(),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _strategies() -> str:
+    names = get_args(Merge.model_fields["strategy"].annotation)
+    lines = [f"| field | {' | '.join(f'`{name}`' for name in names)} |", f"| --- {'| --- ' * len(names)}|"]
+    for field, (belongs, _) in strategies.FIELDS.items():
+        word = "needed" if field in ("keys", "valid_from", "valid_to") else "may"
+        cells = [word if name in belongs else "" for name in names]
+        lines.append(f"| `{field}` | {' | '.join(cells)} |")
+    with_history = {"snapshot": " with `keep_history`"}
+    added = "; ".join(
+        f"`{strategy}`{with_history.get(strategy, '')}: {', '.join(f'`{name}`' for name in columns)}"
+        for strategy, columns in strategies.ADDED.items()
+    )
+    return (
+        "\n".join(lines) + f"\n\nColumns that a strategy adds by itself, so `columns` has none of that name: {added}.\n"
+    )
 
 
 def _format(part: type[BaseModel]) -> str:
@@ -144,6 +97,8 @@ def _doc(kind: Any) -> str:
 def _kind(kind: Any) -> str:
     simple = {str: "text", bool: "true or false", int: "number", list: "list of text", dict: "name: type"}
     origin = get_origin(kind) or kind
+    if origin is list and isinstance(get_args(kind)[0], type) and issubclass(get_args(kind)[0], BaseModel):
+        return "list, see below"
     if origin is Literal:
         return " or ".join(f"`{word}`" for word in get_args(kind))
     if origin in simple:
@@ -158,7 +113,7 @@ def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel):
         return "see below"
-    if value is None or value in ("", []):
+    if value is None or value in ("", [], {}):
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -174,6 +129,3 @@ def _not_yet() -> str:
 def _not_yet_lines() -> Iterator[str]:
     for path, instead in unsupported.FIELDS.items():
         yield f"- `{field_of(path)}`: {instead}"
-    for path, (values, instead) in unsupported.VALUES.items():
-        for value in sorted(values):
-            yield f"- `{field_of(path)}: {value}`: {instead}"

@@ -24,6 +24,10 @@ class Document:
     file: str
     data: dict[str, Any]
     lines: Mapping[Path, int]
+    texts: Mapping[Path, int] = field(default_factory=dict)
+    """The first line of each text that is written after `|`, which keeps its line breaks."""
+    elsewhere: dict[Path, str] = field(default_factory=dict)
+    """Fields whose text was taken from a file of its own, and that file's name."""
 
     def known_part(self, path: Path) -> Path:
         """The longest way along `path` that stands in the file; parts that don't are left out."""
@@ -33,8 +37,12 @@ class Document:
                 found = (*found, part)
         return found
 
-    def finding(self, path: Path, message: str, **more: Any) -> Finding:
-        """A finding at the line of `path`, or of the nearest field around it."""
+    def finding(self, path: Path, message: str, *, row: int = 1, **more: Any) -> Finding:
+        """A finding at the line of `path`, or of the nearest field around it; within a text, at its line `row`."""
+        if path in self.elsewhere:
+            return Finding(self.elsewhere[path], row, field_of(path), message, **more)
+        if path in self.texts:
+            return Finding(self.file, self.texts[path] + row - 1, field_of(path), message, **more)
         return Finding(self.file, self.lines[self.known_part(path)], field_of(path), message, **more)
 
 
@@ -59,18 +67,21 @@ def parse(file: str, content: bytes) -> tuple[Document | None, list[Finding]]:
         return None, [Finding(file, 1, "", "holds no fields; a contract begins with `table: <name>`")]
     reader = _Reader(file)
     data = reader.mapping(root, ())
-    return Document(file, data, reader.lines), reader.findings
+    return Document(file, data, reader.lines, reader.texts), reader.findings
 
 
 @dataclass
 class _Reader:
     file: str
     lines: dict[Path, int] = field(default_factory=lambda: {(): 1})
+    texts: dict[Path, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     _open: set[int] = field(default_factory=set)
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         if isinstance(node, yaml.ScalarNode):
+            if node.style == "|":
+                self.texts[path] = node.start_mark.line + 2
             return _scalar(node)
         if id(node) in self._open:  # an alias to something around itself
             self._refuse(node, path, "refers to itself; write its content out")
