@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from fakes.control_plane import NOW, ControlPlane, execution
 from fakes.crashes import Crashed, CrashPoint
+from tidegate.contracts import Contracts
 from tidegate.errors import NotAnnounced, NotRegistered
+from tidegate.ports import Table
 from tidegate.receipts import Voided
-from tidegate.usecases.publish_tables import MOST_BATCHES, PublishPorts, publish_tables
+from tidegate.usecases.publish_tables import MOST_BATCHES, MOST_FAILURES, PublishPorts, publish_tables
 
 BY = execution("r")
 GOLDEN = Path(__file__).resolve().parents[2] / "events" / "table_updated.json"
@@ -164,6 +166,38 @@ class TestRegistering:
         summary = plane.settle("settle_run", {}, BY)
         assert (summary["outcome"], list(plane.catalog.entries), owed(plane)) == ("succeeded", ["flights"], [])
         assert ids(plane) == ["flights:1"]
+
+    def test_a_catalog_that_does_not_answer_is_not_asked_for_every_table(self) -> None:
+        # GIVEN a table more than may fail, and a catalog that does not answer
+        tables = [f"t{number}" for number in range(MOST_FAILURES + 1)]
+        plane, _ = merged("flights/2013-01/a.csv")
+        plane.settle_batches({}, BY)
+        batch, contract = plane.ledger.batch("flights", 1), plane.contracts.by_table["flights"]
+        plane.contracts = Contracts(dict.fromkeys(tables, contract))
+        for name in tables:
+            plane.ledger.batch_items[name, 1] = replace(batch, table=name)
+            plane.ledger.table_items[name] = Table(name, unannounced=frozenset({1}))
+        plane.catalog.fails = "ReadTimeout"
+        plane.catalog.calls.clear()
+        publish(plane, *tables)
+        # THEN it is asked for some, all are announced, and all are owed
+        assert len(plane.catalog.calls) == MOST_FAILURES
+        assert len(plane.bus.sent) == 1 + len(tables)
+        assert [plane.ledger.table(name).unregistered_batch for name in tables] == [1] * len(tables)
+        assert str(plane.reported[-1]).startswith("1 more tables are left for later")
+        # AND later all are registered, with nothing announced again
+        plane.catalog.fails = None
+        publish(plane, *tables)
+        assert (set(tables) <= set(plane.catalog.entries), owed(plane)) == (True, [])
+        assert len(plane.bus.sent) == 1 + len(tables)
+
+    def test_an_owed_entry_whose_batch_is_forgotten_is_given_up(self) -> None:
+        plane, _ = merged("flights/2013-01/a.csv")
+        plane.catalog.fails = "AccessDeniedException"
+        plane.settle_batches({}, BY)
+        del plane.ledger.batch_items["flights", 1]
+        publish(plane, "flights")
+        assert owed(plane) == []
 
     def test_an_entry_that_somebody_makes_at_this_moment_is_met(self) -> None:
         plane, _ = merged("flights/2013-01/a.csv")

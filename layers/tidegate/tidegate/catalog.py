@@ -152,7 +152,7 @@ def merged_entry(found: FoundEntry, wanted: TableInput) -> TableInput:
 
     storage = {**wanted["StorageDescriptor"], "Columns": commented(wanted["StorageDescriptor"]["Columns"])}
     return {
-        **{name: theirs[name] for name in ("Owner", "Retention", "TargetTable") if theirs.get(name)},
+        **{name: theirs[name] for name in ("Owner", "Retention") if theirs.get(name)},
         **wanted,
         "StorageDescriptor": storage,
         "PartitionKeys": commented(wanted["PartitionKeys"]),

@@ -26,7 +26,7 @@ def catalog_type(spark_type: str) -> str:
     """
     pieces = [piece.strip() for piece in _PIECE.findall(spark_type)]
     pieces = [piece for piece in pieces if piece]
-    parts = []
+    parts: list[str] = []
     opened: list[str] = []
     for position, piece in enumerate(pieces):
         follows = pieces[position + 1] if position + 1 < len(pieces) else ""

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tidegate.adapters.clients import CONFIG
+from tidegate.adapters.clients import CONFIG_FOR_NEWS
 from tidegate.announcements import DETAIL_TYPE, SOURCE
 
 MAXIMUM_ENTRIES = 10
@@ -24,7 +24,7 @@ class EventBus:
     """Keeps to `tidegate.ports.Bus`. The account's default bus: rules of others need to know no name of ours."""
 
     def __init__(self) -> None:
-        self._client: Any = boto3.client("events", config=CONFIG)
+        self._client: Any = boto3.client("events", config=CONFIG_FOR_NEWS)
 
     def send(self, details: Sequence[Mapping[str, Any]]) -> list[str | None]:
         entries = [
@@ -33,7 +33,11 @@ class EventBus:
         ]
         failed: list[str | None] = []
         for start in range(0, len(entries), MAXIMUM_ENTRIES):
-            failed += self._send_together(entries[start : start + MAXIMUM_ENTRIES])
+            try:
+                failed += self._send_together(entries[start : start + MAXIMUM_ENTRIES])
+            except (ClientError, BotoCoreError) as error:
+                # Who refuses ten refuses the next ten, and who does not answer would hold up the run.
+                return failed + [f"events:PutEvents: {error}"] * (len(entries) - len(failed))
         return failed
 
     def _send_together(self, entries: Sequence[Mapping[str, str]]) -> list[str | None]:
@@ -41,12 +45,7 @@ class EventBus:
         failed: list[str | None] = [None] * len(entries)
         waiting = list(range(len(entries)))
         for number in range(TRIES):
-            try:
-                answer = self._client.put_events(Entries=[entries[each] for each in waiting])
-            except (ClientError, BotoCoreError) as error:
-                for each in waiting:
-                    failed[each] = f"events:PutEvents: {error}"
-                break
+            answer = self._client.put_events(Entries=[entries[each] for each in waiting])
             said = dict(zip(waiting, answer["Entries"], strict=True))
             for each, result in said.items():
                 code = result.get("ErrorCode")

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tidegate.adapters.clients import CONFIG, code_of
+from tidegate.adapters.clients import CONFIG_FOR_NEWS, code_of
 from tidegate.catalog import FoundEntry, TableInput
 from tidegate.errors import NotRegistered
 
@@ -21,7 +21,7 @@ class GlueCatalog:
 
     def __init__(self, database: str) -> None:
         self._database = database
-        self._client: Any = boto3.client("glue", config=CONFIG)
+        self._client: Any = boto3.client("glue", config=CONFIG_FOR_NEWS)
 
     def entry(self, name: str) -> FoundEntry | None:
         with self._named("glue:GetTable", name):

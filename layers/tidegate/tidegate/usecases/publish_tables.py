@@ -20,6 +20,8 @@ from tidegate.receipts import Merged, merged_of
 
 MOST_BATCHES = 100
 """Of one table at a time, should its news have been held up for long."""
+MOST_FAILURES = 3
+"""Of the catalog one after the other. After that, it is left alone until the next time."""
 TRIES = 3
 """At an entry that somebody else changes at the same moment."""
 
@@ -89,7 +91,7 @@ def publish_tables(
     tables = ports.ledger.tables(sorted(names)) if names else {}
     news = [_news(table, ports, known or {}) for table in tables.values() if table.is_unpublished]
     # The catalog first: who hears of a table may ask for it at once.
-    registered = {each.table.name: _register(each, ports, now) for each in news}
+    registered = _register_all(news, ports, now)
     announcements = [_announcement(each, ports) for each in news if each.batches]
     sent = _send(announcements, ports)
     for each in news:
@@ -104,17 +106,29 @@ def publish_tables(
 def _news(table: Table, ports: PublishPorts, known: Mapping[tuple[str, int], Merged]) -> _News:
     batches, forgotten = [], []
     for number in sorted(table.unannounced)[:MOST_BATCHES]:
-        try:
-            batches.append(ports.ledger.batch(table.name, number))
-        except ClaimMoved as gone:
+        batch = _batch_of(table, number, ports)
+        if batch is not None:
+            batches.append(batch)
+        else:
             forgotten.append(number)
-            ports.publishing.report(NotAnnounced(f"batch {number} of {table.name} is never announced: {gone}"))
     # An entry that is owed is written with the newest receipt that there is.
-    newest = max([each.number for each in batches], default=table.unregistered_batch or 0)
-    receipt = known.get((table.name, newest))
-    if receipt is None and newest:
-        receipt = _receipt_of(batches[-1] if batches else ports.ledger.batch(table.name, newest), ports)
-    return _News(table, tuple(batches), tuple(forgotten), newest, receipt)
+    if batches:
+        newest: Batch | None = batches[-1]
+    else:
+        newest = _batch_of(table, table.unregistered_batch, ports) if table.unregistered_batch is not None else None
+    receipt = None
+    if newest is not None:
+        receipt = known.get((table.name, newest.number)) or _receipt_of(newest, ports)
+    return _News(table, tuple(batches), tuple(forgotten), newest.number if newest is not None else 0, receipt)
+
+
+def _batch_of(table: Table, number: int, ports: PublishPorts) -> Batch | None:
+    """None, and a report, for one that the ledger has forgotten."""
+    try:
+        return ports.ledger.batch(table.name, number)
+    except ClaimMoved as gone:
+        ports.publishing.report(NotAnnounced(f"batch {number} of {table.name} is never announced: {gone}"))
+        return None
 
 
 def _receipt_of(batch: Batch, ports: PublishPorts) -> Merged | None:
@@ -123,6 +137,23 @@ def _receipt_of(batch: Batch, ports: PublishPorts) -> Merged | None:
 
 
 # ---- The catalog
+
+
+def _register_all(news: list[_News], ports: PublishPorts, now: datetime) -> dict[str, _Registered]:
+    """What became of each table, by its name. A catalog that does not answer is not waited for a thousand times."""
+    done: dict[str, _Registered] = {}
+    in_a_row, left = 0, 0
+    for each in news:
+        if in_a_row >= MOST_FAILURES:
+            done[each.table.name] = _Registered(None, each.newest_batch or None)
+            left += 1
+            continue
+        state = done[each.table.name] = _register(each, ports, now)
+        in_a_row = in_a_row + 1 if state.unregistered_batch is not None else 0
+    if left:
+        why = f"{left} more tables are left for later: registering {MOST_FAILURES} others failed one after the other"
+        ports.publishing.report(NotRegistered(why))
+    return done
 
 
 def _register(news: _News, ports: PublishPorts, now: datetime) -> _Registered:
