@@ -107,3 +107,24 @@ def test_the_reaper_tells_what_no_run_could(run: Call, account: Any, golden: Cal
     assert [each["detail"] for each in account.beside.heard()] == [golden("table_updated")["detail"]]
     assert account.beside.glue.get_table(DatabaseName="tidegate", Name="flights")
     assert run(reap_clusters, golden("reap_clusters.scheduled"))["told"] == []
+
+
+@pytest.mark.usefixtures("merged")
+def test_a_bus_that_refuses_fails_no_run_and_is_counted(
+    run: Call, account: Any, golden: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # GIVEN a bus that takes the call and refuses the entry
+    from ministack.services import eventbridge
+
+    with monkeypatch.context() as refusing:
+        refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "NotAuthorizedForDetailType", "ErrorMessage": "m"}]}
+        refusing.setattr(eventbridge, "_put_events", lambda _request: eventbridge.json_response(refused))
+        capsys.readouterr()
+        assert run(settle_run, golden("settle_run.settle_group"))["merged"] == 1
+    # THEN it is counted, and the batch waits for its news
+    assert counted(capsys.readouterr().out, "TablesNotAnnounced") == [1.0]
+    (table,) = account.items("table")
+    assert table["unannounced"] == {1}
+    # AND the end of the run tells of it
+    run(settle_run, golden("settle_run.settle_run"))
+    assert [each["detail"]["id"] for each in account.beside.heard()] == ["flights:1"]
