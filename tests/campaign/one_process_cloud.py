@@ -215,6 +215,8 @@ class OneProcessCloud:
             import tidegate.composition
 
             tidegate.composition.contracts.cache_clear()
+            for name in self.functions.names:  # a deployment's contracts come with new containers
+                self.functions.make_cold(self.functions.module(name))
         self.functions.deploy()
         self.dynamodb.create_table(TableName=LEDGER, **_ledger_schema())
         for bucket in (LANDING, LAKE, CONTROL):
