@@ -230,7 +230,7 @@ class TestRegistering:
 
 @pytest.mark.parametrize("after", [False, True])
 def test_whoever_dies_at_any_call_the_world_hears_of_every_batch(after: bool) -> None:
-    # Design: "Events: "Table Updated" on EventBridge"; brief: at least once, whatever dies in between.
+    # Design: "Events: 'Table Updated' on EventBridge with the Delta version, for whoever is downstream"
     for at in range(60):
         plane, _ = merged()
         crash = CrashPoint(at, after)
