@@ -41,6 +41,8 @@ PRICE_USD = {
     # S3's events are "AWS opt-in data events", which are paid as custom ones are; those of EMR and Step Functions are
     # management events and free. Source: aws.amazon.com/eventbridge/pricing
     "EventBridge event": 1.00 / MILLION,
+    # Beyond a million a month, which are free. Source: aws.amazon.com/glue/pricing
+    "Glue request": 1.00 / MILLION,
     "CloudWatch Logs GB": 0.50,
     "X-Ray trace": 5.00 / MILLION,
 }
@@ -166,7 +168,9 @@ def usage_of(done: Done, arrivals: int, logs: LogBytes, memory_mb: dict[str, int
     deliveries = meter.invocations["record_arrivals"]
     logged = sum(count for caller, count in logs.bytes.items() if caller not in ("", "step"))
     return {
-        "EventBridge event": arrivals,
+        # Those of arrivals, and one for each table that was merged: an entry of PutEvents is paid, not the call.
+        "EventBridge event": arrivals + done.announced,
+        "Glue request": sum(count for (_, operation), count in calls.items() if operation.startswith("glue.")),
         # Sent by EventBridge one by one; received and deleted by Lambda's poller in tens.
         "SQS request": arrivals + 2 * max(deliveries, -(-arrivals // MESSAGES_A_REQUEST)),
         "Lambda invocation": invocations,

@@ -6,11 +6,14 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tidegate.adapters.bus import EventBus
+from tidegate.adapters.catalog import GlueCatalog
 from tidegate.adapters.clusters import EmrClusters
 from tidegate.adapters.ledger import DynamoLedger
 from tidegate.adapters.machine import StepFunctionsMachine
 from tidegate.adapters.objects import S3Objects
-from tidegate.composition import contracts, setting
+from tidegate.composition import contracts, reporter, setting
+from tidegate.usecases.publish_tables import Publishing
 from tidegate.usecases.reap_clusters import ReapPorts, is_about_another, reap_clusters
 
 logger = Logger()
@@ -19,13 +22,23 @@ metrics = Metrics()
 
 @cache
 def ports() -> ReapPorts:
+    stack = setting("STACK_NAME")
     return ReapPorts(
         ledger=DynamoLedger(setting("LEDGER_TABLE")),
         objects=S3Objects(),
         machine=StepFunctionsMachine(setting("STATE_MACHINE_ARN")),
         clusters=EmrClusters(),
-        stack=setting("STACK_NAME"),
+        stack=stack,
         control_bucket=setting("CONTROL_BUCKET"),
+        publishing=Publishing(
+            catalog=GlueCatalog(setting("CATALOG_DATABASE")),
+            bus=EventBus(),
+            contracts=contracts(),
+            stack=stack,
+            lake_bucket=setting("LAKE_BUCKET"),
+            database=setting("CATALOG_DATABASE"),
+            report=reporter(logger, metrics),
+        ),
     )
 
 

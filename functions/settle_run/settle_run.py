@@ -7,13 +7,16 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tidegate.adapters.bus import EventBus
+from tidegate.adapters.catalog import GlueCatalog
 from tidegate.adapters.clusters import EmrClusters
 from tidegate.adapters.ledger import DynamoLedger
 from tidegate.adapters.objects import S3Objects
-from tidegate.composition import setting
+from tidegate.composition import contracts, reporter, setting
 from tidegate.errors import RunFailed
 from tidegate.runs import Execution
 from tidegate.usecases import settle_run as settle
+from tidegate.usecases.publish_tables import Publishing
 from tidegate.usecases.settle_batches import SettlePorts
 from tidegate.usecases.settle_run import SettleRequest
 
@@ -30,8 +33,23 @@ ACTIONS: dict[str, Callable[..., dict[str, Any]]] = {
 
 @cache
 def ports() -> SettlePorts:
-    ledger = DynamoLedger(setting("LEDGER_TABLE"))
-    return SettlePorts(ledger, S3Objects(), EmrClusters(), setting("STACK_NAME"), setting("CONTROL_BUCKET"))
+    stack = setting("STACK_NAME")
+    return SettlePorts(
+        ledger=DynamoLedger(setting("LEDGER_TABLE")),
+        objects=S3Objects(),
+        clusters=EmrClusters(),
+        stack=stack,
+        control_bucket=setting("CONTROL_BUCKET"),
+        publishing=Publishing(
+            catalog=GlueCatalog(setting("CATALOG_DATABASE")),
+            bus=EventBus(),
+            contracts=contracts(),
+            stack=stack,
+            lake_bucket=setting("LAKE_BUCKET"),
+            database=setting("CATALOG_DATABASE"),
+            report=reporter(logger, metrics),
+        ),
+    )
 
 
 @logger.inject_lambda_context

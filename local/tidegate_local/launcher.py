@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tidegate_local import jars, java, processes, settings
+from tidegate_local import event_log, jars, java, processes, settings
 from tidegate_local.deploy import CHECKOUT, STACK, client_of, deploy, environment_of
 from tidegate_local.faults.kinds import InvalidFault
 from tidegate_local.faults.plan import add_faults, plan_faults, told
 from tidegate_local.preflight import LocalCloudError, check_port, check_room, find_sam
 from tidegate_local.settings import Settings
 
-__all__ = ["LocalCloud", "LocalCloudError", "down", "fault", "read", "status", "up"]
+__all__ = ["LocalCloud", "LocalCloudError", "down", "events", "fault", "read", "status", "up"]
 
 _START_LIMIT_S = 60
 _HEALTH = "/_ministack/health"
@@ -54,6 +54,7 @@ class LocalCloud:
     stack_name: str
     dispatch_function: str
     reconcile_function: str = ""
+    catalog_database: str = ""
 
 
 def say_to_stderr(line: str) -> None:
@@ -120,6 +121,7 @@ def start(here: Settings, say: Say = say_to_stderr) -> LocalCloud:
         stack_name=STACK,
         dispatch_function=found["DispatchFunction"],
         reconcile_function=found.get("ReconcileFunction", ""),
+        catalog_database=found.get("CatalogDatabase", ""),
     )
     _write(here, cloud)
     return cloud
@@ -160,6 +162,12 @@ def fault(texts: Sequence[str] = (), *, clear: bool = False, here: Settings | No
     except InvalidFault as error:
         raise LocalCloudError(f"{error}. local/README.md has all faults") from error
     return told(here.faults_file)
+
+
+def events(*, here: Settings | None = None) -> str:
+    """The events that were sent to EventBridge so far, but for AWS's own, a line of JSON each; the oldest first."""
+    here = here or settings.current()
+    return "\n".join(json.dumps(each, ensure_ascii=False) for each in event_log.read_events(here.events_file))
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tidegate_local.settings import Settings
 GAPS = (
     "tidegate_local.cloudformation_emr",
     "tidegate_local.emr",
+    "tidegate_local.event_log",
     "tidegate_local.faults",
     "tidegate_local.lambda_errors",
     "tidegate_local.s3_events",

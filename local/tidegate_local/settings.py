@@ -90,6 +90,11 @@ class Settings:
         """Planned faults, see `tidegate_local.faults.plan`."""
         return self.run_dir / "faults.json"
 
+    @property
+    def events_file(self) -> Path:
+        """Events that were sent by others than AWS's services, see `tidegate_local.event_log`."""
+        return self.run_dir / "events.jsonl"
+
     def wait_s(self, real_s: float) -> float:
         """Seconds to wait here for what takes `real_s` seconds in AWS."""
         return real_s * self.wait_scale

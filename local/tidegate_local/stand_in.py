@@ -115,7 +115,8 @@ class StandIn:
     def _batch(self, order: BatchOrder, work: Work) -> _Json:
         try:
             manifest = parse_manifest(self._store.read(order.manifest_uri), order)
-            return self._merge(order, work, manifest)
+            columns = [{"name": column.name, "type": column.type} for column in manifest.contract.columns]
+            return self._merge(order, work, manifest) | {"columns": columns}
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the receipt
             part = receipts.failed(order, error)
             _say("The batch failed", table=order.table, batch=order.batch, error=str(error), cause=cause_of(error))

@@ -16,6 +16,7 @@ from tidegate_spark.changes import Changes, read_changes
 from tidegate_spark.commit import Commit, numbered_commit
 from tidegate_spark.errors import JobError, TableRefused, summary
 from tidegate_spark.logs import Log
+from tidegate_spark.schema import columns_of
 from tidegate_spark.side_tables import KINDS
 from tidegate_spark.storage import Storage
 from tidegate_spark.strategies import plan_merge, plan_void
@@ -50,7 +51,9 @@ def merge_batch(session: SparkSession, storage: Storage, *, order: BatchOrder, w
     try:
         manifest = parse_manifest(storage.read(order.manifest_uri), order)
         manifest = replace(manifest, contract=with_canonical_types(manifest.contract))
+        columns = columns_of(manifest.contract)
         part = _merge(session, storage, order=order, work=work, manifest=manifest, watch=watch, log=log)
+        part["columns"] = columns  # for the catalog
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the receipt
         part = receipts.failed(order, error)
         log.failure("The batch failed", error, cause=part["error"]["cause"], type=part["error"]["type"])

@@ -165,6 +165,7 @@ def complete(
         "batch": order.batch,
         "run_id": work.run_id,
         "pass": work.pass_number,
+        "columns": [],
         **part,
         "seconds": {
             "read": round(seconds.get("read", 0.0), 3),

@@ -8,6 +8,11 @@ from tidegate_spark.origin import ORIGIN, ORIGIN_TYPE
 from tidegate_spark.work import Contract
 
 
+def columns_of(contract: Contract) -> list[dict[str, str]]:
+    """The same as a receipt tells it: name and type of each column, for whoever registers the table."""
+    return [{"name": field.name, "type": field.dataType.simpleString()} for field in table_schema(contract)]
+
+
 def table_schema(contract: Contract) -> StructType:
     """The schema of the contract's table."""
     schema = StructType()

@@ -6,14 +6,16 @@ from typing import Any
 import boto3
 import pytest
 from fakes import models
-from fakes.aws import FakeMachine
+from fakes.aws import FakeCatalog, FakeMachine
 from fakes.ledger import FakeLedger
+from fakes.ministack import PASSED_BY_MOTO, Beside, beside_moto
 from fakes.objects import FakeObjects
 from moto import mock_aws
+from tidegate.adapters.catalog import GlueCatalog
 from tidegate.adapters.ledger import DynamoLedger
 from tidegate.adapters.machine import StepFunctionsMachine
 from tidegate.adapters.objects import S3Objects
-from tidegate.ports import Ledger, Machine, Objects
+from tidegate.ports import Catalog, Ledger, Machine, Objects
 
 models.share()
 LEDGER = "ledger"
@@ -27,8 +29,23 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
-    with mock_aws():
+    with mock_aws(config=PASSED_BY_MOTO):
         yield
+
+
+@pytest.fixture
+def beside(aws: None) -> Iterator[Beside]:
+    """Glue and EventBridge."""
+    with beside_moto("tidegate") as made:
+        yield made
+
+
+@pytest.fixture(params=["glue", "fake"])
+def catalog(request: pytest.FixtureRequest) -> Catalog:
+    if request.param == "fake":
+        return FakeCatalog()
+    request.getfixturevalue("beside")
+    return GlueCatalog("tidegate")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tidegate.arrivals import Arrival, pad_sequencer
 from tidegate.batches import file_entry
+from tidegate.catalog import Catalogued
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
 from tidegate.ports import Batch, Ledger, OpenClaim, Waiting
@@ -434,6 +435,47 @@ class TestSettling:
         sealed(ledger)
         ledger.settle_merged(BATCH, "r", replace(MERGED, table_rows=None, rejected=()), NOW)
         assert ledger.table("flights").last_merged_batch == 1
+
+
+class TestPublishing:
+    KNOWN = Catalogued({"flights": "aaaa", "flights__quarantine": "bbbb"}, NOW)
+
+    def test_a_merged_batch_is_to_be_announced_until_it_is(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        assert not ledger.table("flights").is_unpublished
+        ledger.settle_merged(BATCH, "r", MERGED, NOW)
+        assert ledger.table("flights").unannounced == {1}
+        ledger.record_published("flights", (1,), None, None)
+        assert not ledger.table("flights").is_unpublished
+        # AND settling it again makes no news of it
+        ledger.settle_merged(BATCH, "r", MERGED, NOW)
+        assert ledger.table("flights").unannounced == frozenset()
+
+    def test_a_voided_batch_is_no_news(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.settle_voided(BATCH, "r", Voided("s3://receipt", 8), [], NOW)
+        assert not ledger.table("flights").is_unpublished
+
+    def test_what_the_catalog_has_is_remembered_until_it_has_something_else(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.settle_merged(BATCH, "r", MERGED, NOW)
+        ledger.record_published("flights", (1,), self.KNOWN, None)
+        assert ledger.table("flights").catalogued == self.KNOWN
+        ledger.record_published("flights", (), None, 2)
+        table = ledger.table("flights")
+        assert (table.catalogued, table.unregistered_batch, table.is_unpublished) == (self.KNOWN, 2, True)
+        ledger.record_published("flights", (), None, None)
+        assert ledger.table("flights").unregistered_batch is None
+
+    def test_batches_that_are_still_to_be_announced_stay(self, ledger: Ledger) -> None:
+        sealed(ledger)
+        ledger.settle_merged(BATCH, "r", MERGED, NOW)
+        ledger.record_published("flights", (7,), None, None)
+        assert ledger.table("flights").unannounced == {1}
+
+    def test_a_table_that_nobody_knows_is_not_made_by_it(self, ledger: Ledger) -> None:
+        ledger.record_published("nobody", (1,), self.KNOWN, None)
+        assert ledger.table("nobody").catalogued is None
 
 
 class TestRuns:

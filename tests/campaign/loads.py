@@ -47,6 +47,8 @@ class Done:
     transitions: list[tuple[int, int]]
     """Of each execution: states entered, step groups among them."""
     meter: Meter
+    announced: int = 0
+    """Events about tables."""
 
 
 def play_load(cloud: OneProcessCloud, arrivals: int, tables: int, *, limit_s: float = 60) -> Done:
@@ -64,7 +66,14 @@ def play_load(cloud: OneProcessCloud, arrivals: int, tables: int, *, limit_s: fl
     cloud.wait_executions(limit_s)
     assert not cloud.failures, cloud.failures
     meter.count_lives(cloud)
-    return Done(recorded, states_in(cloud)["claimed"], _merged(cloud, tables), _transitions(cloud), meter)
+    return Done(
+        recorded,
+        states_in(cloud)["claimed"],
+        _merged(cloud, tables),
+        _transitions(cloud),
+        meter,
+        len(cloud.announced()),
+    )
 
 
 def states_in(cloud: OneProcessCloud) -> Counter[str]:

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STACK = "tidegate"
 REGION, ACCOUNT = "us-east-1", "000000000000"
 LEDGER, LANDING, LAKE, CONTROL = "ledger", "tidegate-landing", "tidegate-lake", "tidegate-control"
+DATABASE = "tidegate"
 MACHINE_ARN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-run"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -43,6 +44,7 @@ ENVIRONMENT = {
     "LANDING_BUCKET": LANDING,
     "LAKE_BUCKET": LAKE,
     "CONTROL_BUCKET": CONTROL,
+    "CATALOG_DATABASE": DATABASE,
     "POWERTOOLS_SERVICE_NAME": "tidegate",
     "POWERTOOLS_METRICS_NAMESPACE": "Tidegate",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
@@ -180,8 +182,8 @@ class OneProcessCloud:
         self._route_calls()
         self._route_lambda()
         self._route_tasks()
-        self.s3, self.sqs, self.dynamodb, self.steps, self.emr = (_client(name) for name in (
-            "s3", "sqs", "dynamodb", "stepfunctions", "emr"))  # fmt: skip
+        self.s3, self.sqs, self.dynamodb, self.steps, self.emr, self.glue = (_client(name) for name in (
+            "s3", "sqs", "dynamodb", "stepfunctions", "emr", "glue"))  # fmt: skip
         self.queue: list[Message] = []
         self.dead_letters: list[Message] = []
         self.landed: list[Landed] = []
@@ -193,7 +195,7 @@ class OneProcessCloud:
 
     def reset(self, contracts_document: str | None = None) -> None:
         """A new stack, with nothing in it. Whatever still lives of the old one dies."""
-        from ministack.services import dynamodb, s3, stepfunctions
+        from ministack.services import dynamodb, eventbridge, glue, s3, stepfunctions
 
         self.intercept, self.intercept_task = (lambda _life, _name, send: send()), Task.call
 
@@ -203,7 +205,7 @@ class OneProcessCloud:
             if execution["status"] == "RUNNING":
                 stepfunctions._stop_execution({"executionArn": execution["executionArn"]})
         self.engine.reset()
-        for service in (dynamodb, s3, stepfunctions):
+        for service in (dynamodb, s3, stepfunctions, eventbridge, glue):
             service.reset()
         for kept in (self.queue, self.dead_letters, self.landed, self.events, self.lives, self.failures):
             kept.clear()
@@ -213,11 +215,14 @@ class OneProcessCloud:
             import tidegate.composition
 
             tidegate.composition.contracts.cache_clear()
+            for name in self.functions.names:  # a deployment's contracts come with new containers
+                self.functions.make_cold(self.functions.module(name))
         self.functions.deploy()
         self.dynamodb.create_table(TableName=LEDGER, **_ledger_schema())
         for bucket in (LANDING, LAKE, CONTROL):
             self.s3.create_bucket(Bucket=bucket)
         self.s3.put_bucket_versioning(Bucket=LANDING, VersioningConfiguration={"Status": "Enabled"})
+        self.glue.create_database(DatabaseInput={"Name": DATABASE})
         self.steps.create_state_machine(
             name=f"{STACK}-run", definition=self._definition(), roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine"
         )
@@ -395,6 +400,17 @@ class OneProcessCloud:
         # Each has a note of its own: the engine remembers which have struck, over all scenarios.
         noted = [fault | {"note": f"version {self.functions.version}, {number}"} for number, fault in enumerate(faults)]
         self.faults_file.write_text(json.dumps(noted))
+
+    def announced(self) -> list[Json]:
+        """The details of all "Table Updated" events, the oldest first."""
+        from ministack.services import eventbridge
+
+        log = eventbridge._events_log_list()
+        return [json.loads(each["Detail"]) for each in log if each["DetailType"] == "Table Updated"]
+
+    def registered(self) -> list[str]:
+        """The names of the catalog's entries."""
+        return [each["Name"] for each in self.glue.get_tables(DatabaseName=DATABASE)["TableList"]]
 
     # ---- Lambda
 
@@ -774,7 +790,7 @@ def _install_gaps(here: Any) -> Any:
     from botocore import endpoint
     from botocore.httpsession import URLLib3Session
     from ministack import app  # noqa: F401 - its services expect to be imported after it
-    from ministack.services import dynamodb, emr, s3, sqs, stepfunctions
+    from ministack.services import dynamodb, emr, eventbridge, glue, s3, sqs, stepfunctions
     from tidegate_local import emr as local_emr
     from tidegate_local import server, stepfunctions_emr
 
@@ -785,7 +801,9 @@ def _install_gaps(here: Any) -> Any:
     stepfunctions_emr._POLL_S = 0.002
     engine = local_emr.install(here)
     _give_emr_its_roles()
-    services = {"s3": s3, "dynamodb": dynamodb, "states": stepfunctions, "elasticmapreduce": emr, "sqs": sqs}
+    glue.handle_request = _at_once(glue._handle_request_sync)
+    services = {"s3": s3, "dynamodb": dynamodb, "states": stepfunctions, "elasticmapreduce": emr, "sqs": sqs,
+                "events": eventbridge, "glue": glue}  # fmt: skip
 
     def send(_session: Any, request: Any) -> Any:
         return _send(services, request)
@@ -836,6 +854,15 @@ def _send(services: Mapping[str, Any], request: Any) -> Any:
         raise ConnectionClosedError(endpoint_url=request.url)
     raw = _Raw(answer if isinstance(answer, bytes) else str(answer or "").encode())
     return AWSResponse(request.url, status, _Headers(answer_headers), raw)
+
+
+def _at_once(handle: Callable[..., Any]) -> Callable[..., Any]:
+    """A service that answers in a thread of its own, for calls to Docker that are never made here."""
+
+    async def answer(*arguments: Any) -> Any:
+        return handle(*arguments)
+
+    return answer
 
 
 def _drive(call: Any) -> Any:

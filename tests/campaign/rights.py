@@ -92,8 +92,11 @@ class RightsWatch(Watch):
 
     def _note_call(self, caller: str, service: str, operation: str, request: Mapping[str, Any]) -> None:
         for action, resource in policies.rights_for(service, operation, request):
-            about_cluster = resource.startswith(f"{_CLUSTERS}/")
-            self._note(caller, action, resource, self.tags_of(resource) if about_cluster else {})
+            if resource.startswith(f"{_CLUSTERS}/"):
+                self._note(caller, action, resource, self.tags_of(resource))
+                continue
+            for context in policies.context_of(service, request):
+                self._note(caller, action, resource, context)
 
     def _note(self, caller: str, action: str, resource: str, context: Mapping[str, str]) -> None:
         named = resource.replace(f":{ACCOUNT}:", f":{template.ACCOUNT}:")

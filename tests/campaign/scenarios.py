@@ -133,6 +133,8 @@ def what_is_left(cloud: OneProcessCloud) -> list[str]:
     for table in ledger.tables(TABLES).values():
         if table.has_work:
             left.append(f"{table.name} has work: {table}")
+        if table.is_unpublished:
+            left.append(f"{table.name} is still to be told of: {table}")
         if table.lease is not None:
             left.append(f"{table.name} is leased to {table.lease.run_id}")
     left += [f"{run.run_id} is {run.state}" for run in ledger.running_runs()]
@@ -164,7 +166,18 @@ def what_is_wrong(world: World) -> list[str]:
         if become != "merged" and times:
             wrong.append(f"{version} is merged, but must be {become}")
     wrong += [f"{version} was never landed, and is merged" for version in merged]
+    wrong += _what_nobody_told(cloud, commits)
     return wrong + _what_the_ledger_says(world)
+
+
+def _what_nobody_told(cloud: OneProcessCloud, commits: Mapping[str, list[Json]]) -> list[str]:
+    """Merged batches of which no event tells, events of others, tables that the catalog lacks."""
+    told = {(each["table"], batch) for each in cloud.announced() for batch in each["batches"]}
+    merged = {(table, commit["batch"]) for table, log in commits.items() for commit in log if not commit["void"]}
+    wrong = [f"{table} {batch} is merged and not announced" for table, batch in sorted(merged - told)]
+    wrong += [f"{table} {batch} is announced and not merged" for table, batch in sorted(told - merged)]
+    names = {table for table, _ in merged}
+    return wrong + [f"the catalog has {cloud.registered()}, not {names}"] * (set(cloud.registered()) != names)
 
 
 def _wrong_finds(world: World, versions: Mapping[tuple[str, str], str], merged: Counter[tuple[str, str]]) -> list[str]:

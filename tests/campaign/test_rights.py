@@ -27,6 +27,8 @@ ONLY_WHEN: dict[tuple[str, str], str] = {
     ("settle_run SettleBatchesAndRuns", "dynamodb:PutItem"): "a redriven execution is let back to Plan run",
     ("reap_clusters ReadManifestsAndReceipts", "s3:*"): "the dead run has merged something that was not settled",
     ("reap_clusters OpenBatchesUp", "s3:*"): "the dead run has voided a batch",
+    ("settle_run RegisterTables", "glue:UpdateTable"): "a table has another schema than before",
+    ("reap_clusters RegisterTables", "glue:UpdateTable"): "a dead run's table has another schema than before",
     ("machine Trace", "xray:*"): "Step Functions itself traces",
     ("machine DeliverLogs", "logs:*"): "Step Functions itself logs",
     ("step List", "s3:GetBucketLocation"): "EMR's own tools and S3A ask where a bucket is",
@@ -83,6 +85,11 @@ def test_every_grant_is_used_or_says_when(rights: Sequence[Right], summary: list
         ("plan_run", "s3:PutObject", "arn:aws:s3:::tidegate-control/receipts/a"),
         ("settle_run", "s3:PutObject", "arn:aws:s3:::tidegate-control/receipts/a"),
         ("publish_artifacts", "s3:DeleteObject", "arn:aws:s3:::tidegate-control/artifacts/a"),
+        # Whoever tells of tables speaks for Tidegate alone, and takes nothing out of the catalog.
+        ("settle_run", "events:PutEvents", f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"),
+        ("settle_run", "glue:DeleteTable", f"arn:aws:glue:us-east-1:{ACCOUNT}:table/tidegate/flights"),
+        ("settle_run", "glue:UpdateTable", f"arn:aws:glue:us-east-1:{ACCOUNT}:table/others/flights"),
+        ("step", "glue:UpdateTable", f"arn:aws:glue:us-east-1:{ACCOUNT}:table/tidegate/flights"),
         # The cluster reads what landed and what it is to do, and can change neither.
         ("step", "s3:PutObject", "arn:aws:s3:::tidegate-landing/a"),
         ("step", "s3:PutObject", "arn:aws:s3:::tidegate-control/batches/a"),

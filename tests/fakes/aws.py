@@ -1,10 +1,12 @@
 """Executions and clusters in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tidegate.catalog import FoundEntry, TableInput
 from tidegate.clusters import Cluster, EndReason
+from tidegate.errors import NotRegistered
 from tidegate.sizing import is_cluster_of, parse_cluster_name
 
 
@@ -59,3 +61,56 @@ class FakeClusters:
 
     def why_ended(self, cluster_id: str) -> EndReason | None:
         return self.reasons.get(cluster_id)
+
+
+class FakeCatalog:
+    """Keeps to `tidegate.ports.Catalog`."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, tuple[TableInput, int]] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.fails: str | None = None
+        """What every call is answered with."""
+
+    def entry(self, name: str) -> FoundEntry | None:
+        self._call("entry", name)
+        if name not in self.entries:
+            return None
+        found, version = self.entries[name]
+        return FoundEntry(found, str(version))
+
+    def create(self, table_input: TableInput) -> bool:
+        self._call("create", table_input["Name"])
+        if table_input["Name"] in self.entries:
+            return False
+        self.entries[table_input["Name"]] = (table_input, 1)
+        return True
+
+    def update(self, table_input: TableInput, version: str | None) -> bool:
+        self._call("update", table_input["Name"])
+        known = self.entries.get(table_input["Name"])
+        if known is None or (version is not None and version != str(known[1])):
+            return False
+        self.entries[table_input["Name"]] = (table_input, known[1] + 1)
+        return True
+
+    def _call(self, what: str, name: str) -> None:
+        self.calls.append((what, name))
+        if self.fails is not None:
+            raise NotRegistered(f"{what} of {name}: {self.fails}")
+
+
+class FakeBus:
+    """Keeps to `tidegate.ports.Bus`."""
+
+    def __init__(self) -> None:
+        self.sent: list[Mapping[str, Any]] = []
+        self.calls = 0
+        self.fails: dict[str, str] = {}
+        """Why events about a table are refused."""
+
+    def send(self, details: Sequence[Mapping[str, Any]]) -> list[str | None]:
+        self.calls += 1
+        failed = [self.fails.get(each["table"]) for each in details]
+        self.sent += [each for each, why in zip(details, failed, strict=True) if why is None]
+        return failed

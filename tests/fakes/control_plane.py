@@ -5,15 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidegate.arrivals import Arrival
+from tidegate.errors import TidegateError
 from tidegate.runs import Execution, check_pass, run_id_of
 from tidegate.usecases import settle_run as settle
 from tidegate.usecases.claim_more import MoreRequest, claim_more
 from tidegate.usecases.plan_batches import PlanPorts
 from tidegate.usecases.plan_run import plan_run
+from tidegate.usecases.publish_tables import Publishing
 from tidegate.usecases.record_arrivals import record_event
 from tidegate.usecases.settle_batches import Settled, SettlePorts, settle_batches_of
 
-from fakes.aws import FakeClusters, FakeMachine
+from fakes.aws import FakeBus, FakeCatalog, FakeClusters, FakeMachine
 from fakes.contracts import contracts
 from fakes.crashes import CrashPoint
 from fakes.ledger import FakeLedger
@@ -46,9 +48,12 @@ class ControlPlane:
     def __init__(self, ledger: Any = None, **contract_changes: Any) -> None:
         self.ledger = ledger or FakeLedger()
         self.objects, self.machine, self.clusters = FakeObjects(), FakeMachine(), FakeClusters()
+        self.catalog, self.bus, self.reported = FakeCatalog(), FakeBus(), list[TidegateError]()
         self.contracts = contracts(**contract_changes)
         self.delta: dict[str, list[tuple[int, str]]] = {}
         self.landed = 0
+        self.columns = [{"name": "id", "type": "string"}, {"name": "_tidegate", "type": "struct<batch:bigint>"}]
+        """What tables have, as receipts say it."""
 
     def land(self, key: str, data: bytes = b"hello") -> Arrival:
         """A file lands and its event is recorded."""
@@ -97,6 +102,18 @@ class ControlPlane:
             control_bucket="control",
         )
 
+    def publishing(self, crash: CrashPoint | None = None) -> Publishing:
+        point = crash or CrashPoint()
+        return Publishing(
+            point.wrap(self.catalog),
+            point.wrap(self.bus),
+            self.contracts,
+            "tidegate",
+            "lake",
+            "tidegate",
+            self.reported.append,
+        )
+
     def settle_batches(
         self, run_input: Any, by: Execution, *, crash: CrashPoint | None = None, now: datetime = NOW
     ) -> Settled:
@@ -105,12 +122,16 @@ class ControlPlane:
         ledger = point.wrap(self.ledger)
         run = ledger.run(run_id_of(run_input, by.name))
         check_pass(run, by)
-        ports = SettlePorts(ledger, point.wrap(self.objects), self.clusters, "tidegate", "control")
+        publishing = self.publishing(point)
+        ports = SettlePorts(ledger, point.wrap(self.objects), self.clusters, "tidegate", "control", publishing)
         return settle_batches_of(run, ports, now)
 
     def settle(self, action: str, run_input: Any, by: Execution, **fields: Any) -> dict[str, Any]:
         crash = fields.pop("crash", None) or CrashPoint()
-        ports = SettlePorts(crash.wrap(self.ledger), crash.wrap(self.objects), self.clusters, "tidegate", "control")
+        ports = SettlePorts(
+            crash.wrap(self.ledger), crash.wrap(self.objects), self.clusters, "tidegate", "control",
+            self.publishing(crash),
+        )  # fmt: skip
         now = fields.pop("now", NOW)
         request = settle.SettleRequest(by, run_input, **fields)
         answer: dict[str, Any] = getattr(settle, action)(request, ports=ports, now=now)
@@ -162,6 +183,7 @@ class ControlPlane:
                     for index in rejected
                 ],
             },
+            "columns": self.columns,
             "seconds": {"read": 0.5, "merge": 1.5, "total": 2.0},
             "started_at": f"2026-03-01T12:00:{work['pass']:02d}+00:00",
             "error": {"type": "Broken", "message": "it broke", "cause": cause} if cause else None,

@@ -1,12 +1,13 @@
 """The ledger in memory. It says no exactly where the conditions of the DynamoDB one do."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from tidegate.arrivals import Arrival, State
+from tidegate.catalog import Catalogued
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
 from tidegate.ports import Batch, Head, Lease, OpenClaim, Table, Waiting
@@ -169,7 +170,7 @@ class FakeLedger:
                 run_id=run_id,
                 error=None,
             )
-        self._settle_table(batch, ())
+        self._settle_table(batch, (), announce={batch.number})
 
     def settle_voided(self, batch: Batch, run_id: str, voided: Voided, reopened: Sequence[str], now: datetime) -> None:
         key = (batch.table, batch.number)
@@ -184,7 +185,20 @@ class FakeLedger:
             )
         self._settle_table(batch, reopened)
 
-    def _settle_table(self, batch: Batch, reopened: Sequence[str]) -> None:
+    def record_published(
+        self, table: str, announced: Collection[int], catalogued: Catalogued | None, unregistered_batch: int | None
+    ) -> None:
+        with self._lock:
+            if table in self.table_items:
+                known = self.table(table)
+                self._change(
+                    table,
+                    unannounced=known.unannounced - set(announced),
+                    catalogued=catalogued or known.catalogued,
+                    unregistered_batch=unregistered_batch,
+                )
+
+    def _settle_table(self, batch: Batch, reopened: Sequence[str], announce: Collection[int] = ()) -> None:
         with self._lock:
             table = self.table(batch.table)
             if table.unsettled_batch == batch.number:
@@ -198,6 +212,7 @@ class FakeLedger:
                     blocked_reason=None,
                     void_reason=None,
                     reopened=table.reopened | set(reopened),
+                    unannounced=table.unannounced | set(announce),
                 )
 
     def order_void(self, batch: Batch, reason: str) -> None:

@@ -99,6 +99,16 @@ def cluster_context(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {f"elasticmapreduce:ResourceTag/{each['Key']}": each["Value"] for each in tags}
 
 
+def context_of(service: str, request: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The condition keys that a request brings by itself; one set for each thing that IAM is asked about."""
+    if service == "eventbridge":
+        found = [
+            {"events:source": each["Source"], "events:detail-type": each["DetailType"]} for each in request["Entries"]
+        ]
+        return [dict(each) for each in {tuple(sorted(each.items())) for each in found}]
+    return [{}]
+
+
 def rights_for(service: str, operation: str, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The (action, resource) pairs that AWS checks for one call.
 
@@ -109,6 +119,13 @@ def rights_for(service: str, operation: str, request: Mapping[str, Any]) -> Iter
         for name in names:
             arn = f"arn:aws:dynamodb:us-east-1:123456789012:table/{name}"
             yield f"dynamodb:{operation}", arn + (f"/index/{request['IndexName']}" if "IndexName" in request else "")
+    elif service == "eventbridge":
+        yield f"events:{operation}", "arn:aws:events:us-east-1:123456789012:event-bus/default"
+    elif service == "glue":
+        # Whoever is asked about a table is asked about its database and the catalog, too.
+        table = request.get("Name") or request["TableInput"]["Name"]
+        for resource in ("catalog", f"database/{request['DatabaseName']}", f"table/{request['DatabaseName']}/{table}"):
+            yield f"glue:{operation}", f"arn:aws:glue:us-east-1:123456789012:{resource}"
     elif service == "s3":
         yield from _rights_on_s3(operation, request)
     elif service == "sfn":

@@ -36,8 +36,14 @@ class FakeRepair:
         self._ledger.batch_items[batch.table, batch.number] = batch
 
     def put_table(self, table: Table, fence: int, delta_version: int | None, table_rows: int | None) -> None:
-        pause = self._ledger.table(table.name).paused_reason
-        self._ledger.table_items[table.name] = replace(table, paused_reason=pause)
+        known = self._ledger.table(table.name)
+        self._ledger.table_items[table.name] = replace(
+            table,
+            paused_reason=known.paused_reason,
+            unannounced=known.unannounced,
+            unregistered_batch=known.unregistered_batch,
+            catalogued=known.catalogued,
+        )
         self._ledger.fences[table.name] = max(fence, self._ledger.fences.get(table.name, 0))
         self._ledger.last_attempt.pop(table.name, None)
 

@@ -27,6 +27,7 @@ NAMES = {
     "LakeBucket": "tidegate-lake",
     "ControlBucket": "tidegate-control",
     "RunStateMachine": "tidegate-run",
+    "CatalogDatabase": "tidegate",
 }
 _ARN_OF_TYPE = {
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",

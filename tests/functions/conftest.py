@@ -17,6 +17,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from fakes import models, policies
 from fakes.contracts import document
+from fakes.ministack import PASSED_BY_MOTO, Beside, beside_moto
 from moto import mock_aws
 
 models.share()
@@ -36,6 +37,7 @@ ENVIRONMENT = {
     "LANDING_BUCKET": "tidegate-landing",
     "LAKE_BUCKET": "tidegate-lake",
     "CONTROL_BUCKET": "tidegate-control",
+    "CATALOG_DATABASE": "tidegate",
 }
 
 
@@ -68,6 +70,7 @@ def golden() -> Callable[[str], Any]:
 class Account:
     """moto's account, with the stack's resources."""
 
+    beside: Beside
     ledger: Any = field(default_factory=lambda: boto3.resource("dynamodb").Table("ledger"))
     s3: Any = field(default_factory=lambda: boto3.client("s3"))
     stepfunctions: Any = field(default_factory=lambda: boto3.client("stepfunctions"))
@@ -94,8 +97,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
-    with mock_aws():
-        made = Account()
+    with mock_aws(config=PASSED_BY_MOTO), beside_moto("tidegate") as beside:
+        made = Account(beside)
         make_ledger()
         for bucket in ("landing", "lake", "control"):
             made.s3.create_bucket(Bucket=f"tidegate-{bucket}")
@@ -170,8 +173,11 @@ def as_function(name: str) -> Iterator[None]:
 
     def send_if_allowed(client: Any, operation: str, request: dict[str, Any]) -> Any:
         service = client.meta.service_model.service_id.hyphenize()
-        context = _tags_of(client, send, request) if service == "emr" else {}
-        policies.check(granted, name, service, operation, request, context=context)
+        contexts = policies.context_of(service, request)
+        if service == "emr":
+            contexts = [_tags_of(client, send, request)]
+        for context in contexts:
+            policies.check(granted, name, service, operation, request, context=context)
         try:
             return send(client, operation, request)
         except ClientError as error:

@@ -48,7 +48,7 @@ def merge(account: Any, plan: dict[str, Any], *, error: dict[str, Any] | None = 
                 "table_rows": 1,
             }
             receipt |= {"rows": {"read": 1, "inserted": 1}, "files": {"read": 1, "rejected": []}, "error": error}
-            receipt |= {"seconds": {"total": 1.25}}
+            receipt |= {"seconds": {"total": 1.25}, "columns": [{"name": "id", "type": "string"}]}
             account.write(batch["receipt_uri"], receipt)
 
 

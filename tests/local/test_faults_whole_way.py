@@ -13,6 +13,7 @@ import pytest
 from clouds import Cloud, assert_nothing_is_left, own_settings
 from systems import System, wait_for
 from tidegate_local import launcher
+from tidegate_local.event_log import read_events
 from tidegate_local.faults.plan import plan_faults, strikes
 from tidegate_local.stand_in import commits
 
@@ -155,3 +156,29 @@ def test_a_step_that_ends_fails_its_run_and_a_redrive_merges_once(stack: Stack, 
     stack.steps.redrive_execution(executionArn=arn)
     assert stack.end_of(arn)["status"] == "SUCCEEDED"
     merged_once(stack, key)
+
+
+def test_a_merged_table_is_registered_and_announced_though_it_takes_a_second_try(stack: Stack) -> None:
+    # GIVEN a catalog and a bus that fail a step group's settling
+    key = f"planes/{uuid4().hex}.csv"
+    stack.plan(
+        {"fault": "throttled", "call": "glue:GetTable", "caller": "settle_run", "times": 3},
+        {"fault": "throttled", "call": "events:PutEvents", "caller": "settle_run", "times": 3},
+    )
+    stack.land(key, "tailnum,year,type,manufacturer,model,engines,seats,speed,engine", "N1,1999,a,b,c,2,55,,d")
+    wait_for(f"{key} is recorded", lambda: stack.states(key))
+    # WHEN a run merges it
+    execution = stack.end_of(stack.dispatch_at_last())
+    assert execution["status"] == "SUCCEEDED", (execution.get("error"), execution.get("cause"))
+    assert stack.unstruck() == []
+    # THEN the end of the run has told what the settling could not
+    cloud = stack.cloud
+    glue, database = cloud.client("glue"), cloud.fields.catalog_database
+    entry = glue.get_table(DatabaseName=database, Name="planes")["Table"]
+    assert entry["StorageDescriptor"]["Location"] == f"s3://{cloud.fields.lake_bucket}/planes"
+    assert "tailnum" in [each["Name"] for each in entry["StorageDescriptor"]["Columns"]]
+    (told,) = [each for each in read_events(cloud.here.events_file) if each["detail"]["table"] == "planes"]
+    assert (told["source"], told["detail-type"]) == ("tidegate", "Table Updated")
+    merged = json.loads(execution["output"])["merged"][0]
+    assert (told["detail"]["batches"], told["detail"]["versions"]["to"]) == ([merged["batch"]], merged["delta_version"])
+    assert (told["detail"]["database"], told["detail"]["stack"]) == (database, cloud.fields.stack_name)

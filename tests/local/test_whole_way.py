@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from systems import System, wait_for
+from tidegate_local.event_log import read_events
 from tidegate_local.faults.plan import plan_faults, strikes
 
 pytestmark = pytest.mark.local_cloud
@@ -62,6 +63,14 @@ def test_whatever_lands_is_merged_or_set_aside_with_a_reason(system: System) -> 
     assert output["merged"][0]["table"] == "airlines"
     assert output["merged"][0]["delta_version"] == system.table("airlines").version()
     assert system.live_clusters() == []
+    # AND the catalog has the table with its columns, and an event tells of that version
+    glue, database = system.cloud.client("glue"), system.cloud.fields.catalog_database
+    entry = glue.get_table(DatabaseName=database, Name="airlines")["Table"]
+    assert entry["StorageDescriptor"]["Location"] == f"s3://{system.cloud.fields.lake_bucket}/airlines"
+    assert [each["Name"] for each in entry["StorageDescriptor"]["Columns"]] == ["carrier", "name", "_tidegate"]
+    told = [each for each in read_events(system.cloud.here.events_file) if each["detail"]["table"] == "airlines"]
+    assert (told[-1]["source"], told[-1]["detail-type"]) == ("tidegate", "Table Updated")
+    assert told[-1]["detail"]["versions"]["to"] == output["merged"][0]["delta_version"]
 
     # WHEN somebody presses New execution with the same input THEN nothing happens, and it says so
     again = system.steps.start_execution(

@@ -14,7 +14,14 @@ from fakes import policies
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "layers" / "tidegate" / "tidegate"
 
-PREFIXES = {"ledger": "dynamodb", "objects": "s3", "machine": "states", "clusters": "elasticmapreduce"}
+PREFIXES = {
+    "ledger": "dynamodb",
+    "objects": "s3",
+    "machine": "states",
+    "clusters": "elasticmapreduce",
+    "catalog": "glue",
+    "bus": "events",
+}
 
 # Where an action is not called like its operation, and what else an operation is checked for.
 ACTIONS = {

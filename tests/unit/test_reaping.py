@@ -74,7 +74,7 @@ class System(ControlPlane):
         point = crash or CrashPoint()
         made = ReapPorts(
             point.wrap(self.ledger), point.wrap(self.objects), point.wrap(self.machine), point.wrap(self.clusters),
-            "tidegate", "control",
+            "tidegate", "control", self.publishing(point),
         )  # fmt: skip
         return reap_clusters(ports=made, contracts=self.contracts, now=NOW + timedelta(minutes=1))
 

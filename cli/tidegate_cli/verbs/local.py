@@ -52,6 +52,12 @@ def fault(
     _launch(lambda launcher: launcher.fault(planned or [], clear=clear))
 
 
+@app.command()
+def events() -> None:
+    """Print the events that came to the local EventBridge so far, such as "Table Updated": a line of JSON each."""
+    _launch(lambda launcher: launcher.events())
+
+
 def _launch(action: Callable[[ModuleType], str]) -> None:
     from tidegate_local import launcher, settings
 

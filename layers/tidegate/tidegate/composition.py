@@ -6,7 +6,11 @@ import warnings
 from functools import cache
 from importlib import resources
 
+from aws_lambda_powertools import Logger, Metrics
+
 from tidegate.contracts import Contracts, parse_contracts
+from tidegate.errors import NotRegistered, TidegateError
+from tidegate.usecases.publish_tables import Report
 
 # Most calls have nothing to count, and Powertools would warn of each.
 warnings.filterwarnings("ignore", "No application metrics to publish")
@@ -38,6 +42,17 @@ def artifacts() -> dict[str, bytes]:
 
     collect(resources.files("tidegate_artifacts"), "")
     return found
+
+
+def reporter(logger: Logger, metrics: Metrics) -> Report:
+    """Have operators hear of news that could not be told: a log line, and a metric that has an alarm."""
+
+    def report(trouble: TidegateError) -> None:
+        is_catalog = isinstance(trouble, NotRegistered)
+        logger.error(str(trouble))
+        metrics.add_metric(name="TablesNotRegistered" if is_catalog else "TablesNotAnnounced", unit="Count", value=1)
+
+    return report
 
 
 def as_json(value: object) -> str:

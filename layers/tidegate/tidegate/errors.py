@@ -63,3 +63,15 @@ class RunFailed(TidegateError):
 
 class SourceGone(TidegateError):
     """A version of an object that a batch lists is no longer in the landing bucket."""
+
+
+class CatalogTaken(TidegateError):
+    """The catalog has a table of this name that is somebody else's."""
+
+
+class NotRegistered(TidegateError):
+    """A table's entry in the catalog could not be written. Nothing is lost: it is tried again."""
+
+
+class NotAnnounced(TidegateError):
+    """An event about a table could not be sent. Nothing is lost: it is sent later."""

@@ -1,11 +1,12 @@
 """What the use cases need from outside. Adapters for AWS and the tests' fakes both keep to these."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from tidegate.arrivals import Arrival, State
+from tidegate.catalog import Catalogued, FoundEntry, TableInput
 from tidegate.clusters import Cluster, EndReason
 from tidegate.failures import RetryDecision
 from tidegate.receipts import Merged, Voided
@@ -53,6 +54,16 @@ class Table:
     retry_after: datetime | None = None
     blocked_reason: str | None = None
     paused_reason: str | None = None
+    unannounced: frozenset[int] = frozenset()
+    """Merged batches of which no event has told yet."""
+    unregistered_batch: int | None = None
+    """The batch with whose receipt the table is still to be registered in the catalog."""
+    catalogued: Catalogued | None = None
+
+    @property
+    def is_unpublished(self) -> bool:
+        """Whether the world is still to hear something of it."""
+        return bool(self.unannounced) or self.unregistered_batch is not None
 
     @property
     def has_work(self) -> bool:
@@ -184,7 +195,12 @@ class Ledger(Protocol):
         """Have these lists of candidates claimed as batches. Those that are there already stay once."""
 
     def settle_merged(self, batch: Batch, run_id: str, merged: Merged, now: datetime) -> None:
-        """Record that a batch is merged."""
+        """Record that a batch is merged, and that it is to be announced."""
+
+    def record_published(
+        self, table: str, announced: Collection[int], catalogued: Catalogued | None, unregistered_batch: int | None
+    ) -> None:
+        """Take batches out of those to be announced, and keep what the catalog has by now; None: as before."""
 
     def settle_voided(self, batch: Batch, run_id: str, voided: Voided, reopened: Sequence[str], now: datetime) -> None:
         """Record that a batch is voided and that these lists of its files are to be claimed anew."""
@@ -290,3 +306,23 @@ class Clusters(Protocol):
 
     def why_ended(self, cluster_id: str) -> EndReason | None:
         """Why a cluster has ended or is ending, in EMR's own words; None if it lives or is unknown."""
+
+
+class Catalog(Protocol):
+    """The entries of one database of the Glue Data Catalog. All methods raise NotRegistered with what went wrong."""
+
+    def entry(self, name: str) -> FoundEntry | None:
+        """An entry as it is now; None if there is none."""
+
+    def create(self, table_input: TableInput) -> bool:
+        """Write an entry that is not there yet; False if it is."""
+
+    def update(self, table_input: TableInput, version: str | None) -> bool:
+        """Write over an entry; False if it is no longer the version that was read, or gone."""
+
+
+class Bus(Protocol):
+    """The event bus that tells others of tables."""
+
+    def send(self, details: Sequence[Mapping[str, Any]]) -> list[str | None]:
+        """Send a "Table Updated" event for each detail; why it could not be sent, or None, for each in turn."""

@@ -27,6 +27,8 @@ class Merged:
     rows: Mapping[str, int]
     rejected: tuple[RejectedFile, ...]
     seconds: Mapping[str, float]
+    columns: tuple[Mapping[str, str], ...] = ()
+    """The table's columns, name and Spark's type each, for the catalog. Receipts of older releases have none."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def judge_receipts(
         if receipt["manifest_sha256"] != manifest_sha256:
             continue
         if receipt["outcome"] == "merged":
-            return _merged(uri, receipt)
+            return merged_of(uri, receipt)
         if receipt["outcome"] == "voided":
             return Voided(uri, receipt["delta_version"])
     failures = [
@@ -81,7 +83,8 @@ def judge_receipts(
     return NotMerged("the job left no receipt: its step did not start, or it was ended from outside", "infrastructure")
 
 
-def _merged(uri: str, receipt: Mapping[str, Any]) -> Merged:
+def merged_of(uri: str, receipt: Mapping[str, Any]) -> Merged:
+    """What a receipt whose outcome is `merged` says."""
     return Merged(
         uri=uri,
         delta_version=receipt["delta_version"],
@@ -91,4 +94,5 @@ def _merged(uri: str, receipt: Mapping[str, Any]) -> Merged:
             RejectedFile(each["index"], each["key"], each["reason"]) for each in receipt["files"]["rejected"]
         ),
         seconds=receipt.get("seconds", {}),
+        columns=tuple(receipt.get("columns") or ()),
     )

@@ -16,6 +16,11 @@ CONFIG = Config(
     max_pool_connections=32,
 )
 
+CONFIG_FOR_NEWS = CONFIG.merge(
+    # Whatever is told to others is told again later; no run waits long for who doesn't answer.
+    Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
+)
+
 _THROTTLING_CODES = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException",
     "ProvisionedThroughputExceededException", "SlowDown", "RequestThrottled",

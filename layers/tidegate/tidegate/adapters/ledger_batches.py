@@ -108,12 +108,15 @@ class BatchesInLedger(LedgerCalls):
         self._update(
             table_key(batch.table),
             "SET last_merged_batch = :batch, delta_version = :version, row_count = :rows, merged_at = :now"
-            " REMOVE unsettled_batch, attempts, failures, retry_after, blocked_reason, void_reason",
+            " REMOVE unsettled_batch, attempts, failures, retry_after, blocked_reason, void_reason"
+            # In the same write, so that nobody can die between a batch that is merged and the news of it.
+            " ADD unannounced :announce",
             {
                 ":batch": batch.number,
                 ":version": merged.delta_version,
                 ":rows": merged.table_rows,
                 ":now": iso(now),
+                ":announce": {batch.number},
             },
             condition="unsettled_batch = :batch",
         )

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from tidegate.arrivals import KEPT_STATES, RETENTION, Arrival, State, shard_of
+from tidegate.catalog import Catalogued
 from tidegate.errors import UnreadableItem
 from tidegate.ports import Batch, Head, Lease, OpenClaim, Table
 from tidegate.runs import Run
@@ -173,7 +174,20 @@ def read_table(name: str, item: Item) -> Table:
         retry_after=moment(item["retry_after"]) if item.get("retry_after") else None,
         blocked_reason=item.get("blocked_reason"),
         paused_reason=item.get("paused_reason"),
+        unannounced=frozenset(int(number) for number in item.get("unannounced", ())),
+        unregistered_batch=_int(item.get("unregistered_batch")),
+        catalogued=_read_catalogued(item["catalogued"]) if item.get("catalogued") else None,
     )
+
+
+def catalogued_value(catalogued: Catalogued) -> dict[str, Any]:
+    looked_at = {"looked_at": iso(catalogued.looked_at)} if catalogued.looked_at else {}
+    return {"entries": dict(catalogued.entries), **looked_at}
+
+
+def _read_catalogued(value: Item) -> Catalogued:
+    looked_at = value.get("looked_at")
+    return Catalogued(dict(value["entries"]), moment(looked_at) if looked_at else None)
 
 
 def batch_item(batch: Batch, now: datetime) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Tables in the ledger: their leases and pauses."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from tidegate.adapters.ledger_calls import LedgerCalls
 from tidegate.adapters.ledger_items import (
     STACK_KEY,
+    catalogued_value,
     iso,
     read_table,
     table_key,
 )
+from tidegate.catalog import Catalogued
 from tidegate.errors import LeaseHeld
 from tidegate.ports import Lease, Table
 
@@ -55,6 +58,24 @@ class TablesInLedger(LedgerCalls):
             # A function of a dead execution that wakes late must not free what its run has taken again.
             condition="lease.run_id = :run AND (attribute_not_exists(lease.attempt) OR lease.attempt <= :attempt)",
         )
+
+    def record_published(
+        self, table: str, announced: Collection[int], catalogued: Catalogued | None, unregistered_batch: int | None
+    ) -> None:
+        sets, removes, values = [], [], dict[str, Any]()
+        if catalogued is not None:
+            sets.append("catalogued = :catalogued")
+            values[":catalogued"] = catalogued_value(catalogued)
+        if unregistered_batch is None:
+            removes.append("unregistered_batch")
+        else:
+            sets.append("unregistered_batch = :batch")
+            values[":batch"] = unregistered_batch
+        change = (f"SET {', '.join(sets)} " if sets else "") + (f"REMOVE {', '.join(removes)} " if removes else "")
+        if announced:
+            change += "DELETE unannounced :announced"
+            values[":announced"] = set(announced)
+        self._update(table_key(table), change.strip(), values, condition="attribute_exists(pk)")
 
     def pause(self, table: str | None, reason: str, now: datetime) -> None:
         self._update(

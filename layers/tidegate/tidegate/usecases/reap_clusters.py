@@ -1,14 +1,16 @@
 """End clusters that nobody needs, and finish runs that nobody goes on with."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from tidegate.contracts import Contracts
-from tidegate.ports import Clusters, Ledger, Machine, Objects
+from tidegate.ports import Clusters, Ledger, Machine, Objects, Table
 from tidegate.reaping import Reaping, RunSeen, decide_reaping
 from tidegate.runs import Run
 from tidegate.sizing import parse_cluster_name
+from tidegate.usecases.publish_tables import Publishing, PublishPorts, publish_tables
 from tidegate.usecases.settle_batches import SettlePorts
 from tidegate.usecases.settle_dead_run import settle_dead_run
 
@@ -23,6 +25,7 @@ class ReapPorts:
     clusters: Clusters
     stack: str
     control_bucket: str
+    publishing: Publishing
 
 
 def is_about_another(event: Any, stack: str) -> bool:
@@ -50,12 +53,15 @@ def reap_clusters(*, ports: ReapPorts, contracts: Contracts, now: datetime) -> d
     moved_on = {run.run_id for run, _ in reaping.fence} - fenced
     ended = _end_clusters(reaping, {each.cluster_id: each.name for each in clusters}, moved_on, ports)
     finished = [_finish(run, ports, now) for run in reaping.finish if run.run_id not in moved_on]
-    freed = _free_stray_leases(ports, contracts)
+    tables = ports.ledger.tables(sorted(contracts.by_table))
+    freed = _free_stray_leases(tables, ports)
+    untold = _tell_what_nobody_told(tables, freed, ports, now)
     return {
         "fenced": sorted(fenced),
         "ended": ended,
         "finished": finished,
         "freed": freed,
+        "told": untold,
         "oldest_age_s": reaping.oldest_age_s,
     }
 
@@ -84,15 +90,17 @@ def _finish(run: Run, ports: ReapPorts, now: datetime) -> dict[str, str]:
     current = ports.ledger.run(run.run_id)
     if current is None or current.state != "fenced":
         return {"run_id": run.run_id, "outcome": current.state if current else "unknown"}
-    settle = SettlePorts(ports.ledger, ports.objects, ports.clusters, ports.stack, ports.control_bucket)
+    settle = SettlePorts(
+        ports.ledger, ports.objects, ports.clusters, ports.stack, ports.control_bucket, ports.publishing
+    )
     summary = settle_dead_run(current, ports=settle, now=now)
     return {"run_id": run.run_id, "outcome": summary["outcome"]}
 
 
-def _free_stray_leases(ports: ReapPorts, contracts: Contracts) -> list[str]:
+def _free_stray_leases(tables: Mapping[str, Table], ports: ReapPorts) -> list[str]:
     """Leases of runs that have ended: a function of theirs may have woken late and taken one."""
     freed = []
-    for table in ports.ledger.tables(sorted(contracts.by_table)).values():
+    for table in tables.values():
         owner = ports.ledger.run(table.lease.run_id) if table.lease is not None else None
         if owner is None or owner.state in {"running", "fenced"} or ports.machine.is_running(owner.execution_arn):
             continue
@@ -100,3 +108,14 @@ def _free_stray_leases(ports: ReapPorts, contracts: Contracts) -> list[str]:
             ports.ledger.free_lease(table.name, owner.run_id, owner.attempt)
             freed.append(table.name)
     return freed
+
+
+def _tell_what_nobody_told(
+    tables: Mapping[str, Table], freed: Sequence[str], ports: ReapPorts, now: datetime
+) -> list[str]:
+    """News of tables that no run could tell before it ended. A run that has a lease is at it itself."""
+    untold = [
+        table.name for table in tables.values() if table.is_unpublished and (table.lease is None or table.name in freed)
+    ]
+    publish_tables(untold, ports=PublishPorts(ports.ledger, ports.objects, ports.publishing), now=now)
+    return untold

@@ -11,6 +11,7 @@ from tidegate.failures import decide_retry
 from tidegate.ports import Batch, Clusters, Ledger, Objects
 from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts, receipt_uri
 from tidegate.runs import Run, outcome_of, sentence_for
+from tidegate.usecases.publish_tables import Publishing, PublishPorts, publish_tables
 
 Entry = dict[str, Any]
 
@@ -27,6 +28,7 @@ class SettlePorts:
     clusters: Clusters
     stack: str
     control_bucket: str
+    publishing: Publishing
 
 
 @dataclass
@@ -36,19 +38,20 @@ class Settled:
     merged: list[Entry] = field(default_factory=list)
     voided: list[Entry] = field(default_factory=list)
     unsettled: list[Entry] = field(default_factory=list)
+    receipts: dict[tuple[str, int], Merged] = field(default_factory=dict, compare=False, repr=False)
+    """What has just been read, by table and batch."""
 
 
 def settle_batches_of(
     run: Run, ports: SettlePorts, now: datetime, only: Collection[tuple[str, int]] | None = None
 ) -> Settled:
-    """Settle the run's batches, or `only` these of them. Doing it twice changes nothing.
+    """Settle the run's batches, or `only` these of them, and tell the world. Doing it twice changes nothing.
 
     Raises Throttled.
     """
     settled = Settled()
-    for table, number in run.batches:
-        if only is not None and (table, number) not in only:
-            continue
+    mine = [each for each in run.batches if only is None or each in only]
+    for table, number in mine:
         batch = ports.ledger.batch(table, number)
         if not batch.is_settled or ports.ledger.table(table).unsettled_batch == number:
             batch = _settle(batch, run, settled, ports, now)
@@ -62,6 +65,12 @@ def settle_batches_of(
                 "table": table, "batch": number, "delta_version": batch.delta_version, "files": batch.files,
                 "failed_files": int(batch.files == 1), "receipt": batch.receipt_uri,
             })  # fmt: skip
+    publish_tables(
+        {table for table, _ in mine},
+        ports=PublishPorts(ports.ledger, ports.objects, ports.publishing),
+        now=now,
+        known=settled.receipts,
+    )
     return settled
 
 
@@ -86,6 +95,7 @@ def _settle(batch: Batch, run: Run, settled: Settled, ports: SettlePorts, now: d
     """Settle one batch; as it is then. One that could not be merged is noted in `settled`."""
     verdict = _verdict_on(batch, run, ports)
     if isinstance(verdict, Merged):
+        settled.receipts[batch.table, batch.number] = verdict
         _settle_merged(batch, run, verdict, ports, now)
     elif isinstance(verdict, Voided):
         _open_up(batch, run, verdict, ports, now)
