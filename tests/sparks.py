@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[1]
 JARS_DIR = ROOT / ".tidegate" / "jars"
+AVRO_JAR = "spark-avro_2.12-3.5.6.jar"
 DELTA_JARS = ("delta-spark_2.12-3.3.2.jar", "delta-storage-3.3.2.jar")
 
 # Spark talks to itself on loopback.
@@ -79,6 +80,7 @@ def spark_properties(folder: Path) -> dict[str, str]:
         "spark.sql.shuffle.partitions": "2",
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+        "spark.tidegate.avroJar": str(Path(delta_jars()[0]).parent / AVRO_JAR),
     }
 
 

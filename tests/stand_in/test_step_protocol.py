@@ -13,7 +13,9 @@ FIELDS = {
     *("schema", "table", "batch", "run_id", "pass", "replayed", "error"),
     *("seconds", "started_at", "ended_at", "spark_application_id", *FACTS),
 }
-NO_ROWS = dict.fromkeys(("read", "inserted", "updated", "deleted", "unchanged", "rejected"), 0)
+NO_ROWS = dict.fromkeys(
+    ("read", "inserted", "updated", "deleted", "unchanged", "rejected", "quarantined", "filtered"), 0
+)
 
 
 def facts(receipt: dict[str, Any]) -> dict[str, Any]:
