@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-FACTS = ("outcome", "delta_version", "table_rows", "rows", "files", "bytes", "plan", "manifest_sha256")
+FACTS = (
+    *("outcome", "delta_version", "table_rows", "rows", "files", "bytes", "plan", "manifest_sha256"),
+    *("quarantined", "expectations"),
+)
 """What a replay answers again."""
 FIELDS = {
     *("schema", "table", "batch", "run_id", "pass", "replayed", "error"),
