@@ -43,7 +43,7 @@ def faults_of(names: Sequence[str], contract: Contract, *, where: str = "file") 
         faults.append(f"column {listed(unfit)} can't be added to the table: {FIT_NAMES}")
     taken = Counter(name.lower() for name in [*names, *_others(contract)])
     if alike := sorted(name for name in unknown if taken[name.lower()] > 1):
-        faults.append(f"column {listed(alike)} differs from another one by upper and lower case alone")
+        faults.append(f"column {listed(alike)} has the name of another one, upper and lower case aside")
     return faults
 
 
