@@ -176,16 +176,14 @@ class Shape:
         )
         metadata = [name for name in METADATA_COLUMNS if name not in {c.name for c in contract.columns}]
         kept = (name for name in keyed.columns if name not in {CHECK, rows.PROBLEM, rows.RAW, *metadata})
-        return keyed.select(
+        judged = keyed.select(
             *(sf.col(quoted(name)) for name in kept),
             check.alias(CHECK),
             problem.alias(rows.PROBLEM),
-            sf.when(check.isNotNull(), self._raw()).alias(rows.RAW),
+            # Named once: so Spark makes the text of a row where it is asked for, not of each row.
+            sf.when(check.isNotNull(), sf.col(rows.RAW)).alias(rows.RAW),
         )
-
-    def _raw(self) -> Column:
-        raw = sf.col(rows.RAW)
-        return cut(raw) if self.raw_type == "string" else raw
+        return judged.withColumn(rows.RAW, cut(sf.col(rows.RAW))) if self.raw_type == "string" else judged
 
 
 def cut(raw: Column) -> Column:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from tidegate_spark.errors import NotSupported
+from tidegate_spark.errors import BrokenFile, NotSupported
 from tidegate_spark.sources.schema_files import SchemaFiles
 from tidegate_spark.storage import Storage
 from tidegate_spark.work import Contract, SourceFile
@@ -19,6 +19,9 @@ from tidegate_spark.work import Contract, SourceFile
 JAR_SETTING = "spark.tidegate.avroJar"
 EMR_JAR = "/usr/lib/spark/external/lib/spark-avro.jar"
 """Where EMR's Spark has it: AWS's own examples for Hudi name this path. On EMR 7 that is inferred, not tried."""
+_MARK_BYTES = 16
+"""A file's head and each of its blocks end with the same mark. Avro's readers take a file that is cut off for one
+that ends there."""
 _PROVIDER = "org.apache.spark.sql.avro.AvroFileFormat"
 
 
@@ -39,9 +42,11 @@ class AvroFiles(SchemaFiles):
             avro.mapred.FsInput(storage.path(file.uri), storage.conf), avro.generic.GenericDatumReader()
         )
         try:
-            schema = reader.getSchema()
+            schema, end_of_head = reader.getSchema(), reader.previousSync()
         finally:
             reader.close()
+        if storage.slice(file.uri, end_of_head - _MARK_BYTES, _MARK_BYTES) != storage.tail(file.uri, _MARK_BYTES):
+            raise BrokenFile("it is cut off: it doesn't end with the mark that its blocks end with; send it again")
         return jvm.org.apache.spark.sql.avro.SchemaConverters.toSqlType(schema).dataType().json()
 
 

@@ -17,6 +17,10 @@ from tidegate_spark.storage import Storage
 from tidegate_spark.work import Contract, SourceFile
 
 
+_SIGNS = ("RuntimeException", "Analysis", "CANNOT_READ_FILE_FOOTER")
+"""What is said here, by a file's head or foot, of content alone."""
+
+
 class SchemaFiles:
     """The layout is the file's schema, as Spark understands it."""
 
@@ -77,6 +81,6 @@ class SchemaFiles:
             text = str(failed.java_exception.toString()).splitlines()[0]
             if is_gone(text):
                 raise FileNotFoundError(text) from failed
-            if is_broken_content(text) or "RuntimeException" in text or "Analysis" in text:
+            if is_broken_content(text) or any(sign in text for sign in _SIGNS):
                 raise BrokenFile(f"it is not a whole {self.called} file ({text[:300]}); send it again") from failed
             raise OSError(text) from failed
