@@ -16,7 +16,6 @@ from tidegate_spark.sources import casts, rows, unknown
 from tidegate_spark.storage import Storage
 from tidegate_spark.work import Contract, SourceFile
 
-
 _SIGNS = ("RuntimeException", "Analysis", "CANNOT_READ_FILE_FOOTER")
 """What is said here, by a file's head or foot, of content alone."""
 
