@@ -12,6 +12,8 @@ from tidegate_spark.conditions import made_by_transform
 from tidegate_spark.errors import ContractRefused, DataRefused
 from tidegate_spark.work import Column, Contract, Expectation, Transform
 
+from tests.spark.test_spark_parquet_files import parquet
+
 
 def test_a_transform_makes_the_tables_columns(lake: Any) -> None:
     # GIVEN columns that only the transform, the WHERE and the deletes read, a capture, and metadata
@@ -134,6 +136,13 @@ def test_columns_that_nobody_named_are_read_as_text_where_they_may_be_added(lake
     assert "column NAME can't be added" in bad[4]
     assert "differ by upper and lower case alone" in bad[5]
     assert "'six'" in bad[6]
+    # AND a file that knows its columns' types brings them as text
+    lake.contract("p", columns, format="parquet", evolution="add_columns")
+    extra = "SELECT 1::INTEGER AS id, 'ann' AS name, [1, 2] AS \"Sizes\", DATE '2026-01-02' AS day"
+    of_parquet = lake.changes(lake.batch("p", 1, [lake.land(parquet(extra), "a.parquet")]))
+    assert [tuple(row) for row in of_parquet.rows.drop("_tidegate").collect()] == [
+        (1, "ann", "2026-01-02", "[1,2]", False)
+    ]
     # AND keys of a map are not taken for columns
     many = "{" + ", ".join(f'"k{number}": 1' for number in range(201)) + ', "id": 1}'
     with pytest.raises(DataRefused, match="201 columns that table j doesn't have"):
