@@ -98,7 +98,8 @@ _BROKEN_CONTENT = re.compile(
     r"|don't know what type|could not read page|failed to decompress"
     r"|file is not a parquet|too small length|SchemaColumnConvertNotSupportedException|TextParsingException"
     r"|AvroRuntimeException|AvroTypeException|UnresolvedUnionException|Not an? (?:Avro )?data file|Invalid sync!"
-    r"|Malformed ORC|not an ORC file|FileFormatException|InvalidProtocolBuffer"
+    r"|Malformed ORC|not an ORC file|FileFormatException|InvalidProtocolBuffer|Read past EOF for compressed stream"
+    r"|Buffer size too small\. size = |Seek in .{0,80} is outside of the data"
     r"|MalformedInputException|UnmappableCharacterException|CharConversionException|not a snappy",
     re.IGNORECASE,
 )
