@@ -7,7 +7,6 @@ fix takes the rows out that are fine now. Like all side tables it is committed b
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame
@@ -103,10 +102,9 @@ def _known(there: DataFrame, versions: set[tuple[str, str]]) -> list[tuple[str, 
 
 
 def _is_of(versions: Sequence[tuple[str, str]]) -> Column:
-    each = [
-        (sf.col("there.source") == source) & (sf.col("there.sequencer") == sequencer) for source, sequencer in versions
-    ]
-    return reduce(lambda left, right: left | right, each)
+    # One list, however long: ten thousand conditions joined by OR are more than Spark's planner has stack for.
+    version = sf.concat("there.sequencer", "there.source")  # a sequencer is padded, so this names one version
+    return version.isin([sequencer + source for source, sequencer in versions])
 
 
 def _whole_files(target: Target, rejected: Sequence[Rejection], batch: int) -> DataFrame | None:

@@ -122,7 +122,7 @@ def test_the_names_are_those_of_pyspark() -> None:
         "org.apache.avro.AvroRuntimeException: java.io.IOException: Block read partially, the data may be corrupt",
         "org.apache.orc.FileFormatException: Malformed ORC file s3://b/k. Invalid postscript length 255",
         "org.apache.orc.protobuf.InvalidProtocolBufferException: Protocol message tag had invalid wire type.",
-        "java.lang.IllegalArgumentException: Buffer size too small. size = 262144 needed = 3111111 in column 2 kind DATA",
+        "java.lang.IllegalArgumentException: Buffer size too small. size = 262144 needed = 3111111 in column 2",
         "java.lang.IllegalArgumentException: Seek in index to 4711 is outside of the data",
     ],
 )
