@@ -20,6 +20,8 @@ from tidegate_spark.work import METADATA_COLUMNS, Column, Contract
 def made_by_transform(session: SparkSession, contract: Contract) -> StructType:
     """The columns that the contract's transform makes. Raises :class:`ContractRefused` for any SQL of the contract."""
     _check_sequence(contract)
+    if not (contract.delete_when or contract.expectations or contract.transform):
+        return StructType()
     arrivals = _empty(session, [*contract.source_columns, *_metadata()])
     table = _empty(session, [*contract.columns, *(c for c in _metadata() if c.name not in _names(contract.columns))])
     where = f"table {contract.table}"

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-SAME = ("outcome", "delta_version", "table_rows", "rows", "files", "bytes", "plan", "manifest_sha256")
+SAME = (
+    *("outcome", "delta_version", "table_rows", "rows", "files", "bytes", "plan", "manifest_sha256"),
+    *("quarantined", "expectations"),
+)
 
 
 @pytest.fixture
