@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[1]
 JARS_DIR = ROOT / ".tidegate" / "jars"
+AVRO_JAR = "spark-avro_2.12-3.5.6.jar"
 DELTA_JARS = ("delta-spark_2.12-3.3.2.jar", "delta-storage-3.3.2.jar")
 
 # Spark talks to itself on loopback.
@@ -83,6 +84,7 @@ def spark_properties(folder: Path) -> dict[str, str]:
         # The steps of the local cloud compile theirs, as on EMR.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.tidegate.avroJar": str(Path(delta_jars()[0]).parent / AVRO_JAR),
     }
 
 

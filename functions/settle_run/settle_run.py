@@ -79,5 +79,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         metrics.add_metric(name="BatchesVoided", unit="Count", value=answer["voided"])
         metrics.add_metric(name="BatchesFailed", unit="Count", value=answer["unsettled"])
         metrics.add_metric(name="FilesQuarantined", unit="Count", value=answer["rejected_files"])
+        metrics.add_metric(name="RowsQuarantined", unit="Count", value=answer["quarantined_rows"])
         metrics.add_metric(name="FilesFailed", unit="Count", value=answer["failed_files"])
     return answer

@@ -1,4 +1,4 @@
-"""Fetch the six jars that the venv's Spark lacks, once, each pinned by its sha256.
+"""Fetch the seven jars that the venv's Spark lacks, once, each pinned by its sha256.
 
 They make the venv's PySpark read and write Delta tables on `s3://`, as EMR's own Spark does. Spark
 brings Apache Ivy along, so neither Maven nor a Spark session is needed, and Ivy's own default, Maven
@@ -88,7 +88,15 @@ S3_JARS = (
 )
 """S3A of the Hadoop 3.3.4 that PySpark 3.5.6 ships, and the parts of the AWS SDK that it really loads."""
 
-JARS = DELTA_JARS + S3_JARS
+AVRO_JAR = Jar(
+    "org.apache.spark",
+    "spark-avro_2.12",
+    "3.5.6",
+    "933ab859ec96aca9b4628b26e1b9ac4e67156f38f6936fb495d7df1486f6ee24",
+)
+"""Not on the class path: as on EMR, the job adds it when the first Avro file comes."""
+
+JARS = (*DELTA_JARS, *S3_JARS, AVRO_JAR)
 
 
 class JarsUnavailable(RuntimeError):

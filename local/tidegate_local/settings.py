@@ -55,7 +55,7 @@ class Settings:
 
     @property
     def jars_dir(self) -> Path:
-        """Six jars, kept when the local cloud goes down."""
+        """Seven jars, kept when the local cloud goes down."""
         return self.keep_dir / "jars"
 
     @property

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate_local.jars import DELTA_JARS, S3_JARS
+from tidegate_local.jars import AVRO_JAR, DELTA_JARS, S3_JARS
 from tidegate_local.settings import Settings
 from tidegate_local.spark_home import spark_home
 
@@ -129,6 +129,8 @@ def local_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
         "spark.sql.shuffle.partitions": "2",
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+        # Where EMR has it, the job knows.
+        "spark.tidegate.avroJar": str(settings.jars_dir / AVRO_JAR.file_name),
         **{f"spark.hadoop.{key}": value for key, value in s3a.items()},
     }
 

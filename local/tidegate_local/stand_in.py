@@ -62,6 +62,7 @@ class _Read:
     rows_read: int
     bytes: int
     rows_rejected: int = 0
+    rows_filtered: int = 0
 
 
 def _go_on(_checkpoint: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
-from tidegate_spark import receipts
+from tidegate_spark import quarantine, receipts
 from tidegate_spark.changes import Changes, read_changes
 from tidegate_spark.commit import Commit, numbered_commit
 from tidegate_spark.errors import JobError, TableRefused, summary
@@ -123,6 +123,7 @@ def _commit(
 ) -> Commit:
     plan = plan_merge(target, changes, manifest.contract)
     log.info("Merging", plan=plan.sentence)
+    quarantined = _quarantine(target, changes, plan.refused, manifest=manifest, log=log)
     story = receipts.told(
         manifest,
         changes,
@@ -130,9 +131,33 @@ def _commit(
         work=work,
         plan=plan.sentence,
         table_rows_before=target.rows,
+        quarantined=quarantined,
     )
     plan.prepare()
     return _commit_once(target, plan.run, story, manifest=manifest, log=log)
+
+
+def _quarantine(
+    target: Target, changes: Changes, refused: DataFrame | None, *, manifest: Manifest, log: Log
+) -> receipts.Quarantined:
+    """Keep the batch's bad rows beside the table, and take out those that were bad and are fine now."""
+    too_late = None if refused is None else quarantine.refused_rows(refused)
+    refused_count = 0 if too_late is None else too_late.count()
+    bad = changes.bad_rows
+    if too_late is not None and refused_count:
+        bad = too_late if bad is None else bad.unionByName(too_late)
+    quarantine.keep(target, changes, manifest.files, bad)
+    told = receipts.Quarantined(
+        rows=changes.rows_quarantined + refused_count,
+        refused=refused_count,
+        shown=quarantine.shown(bad),
+        unmet=changes.unmet or {},
+    )
+    if told.rows:
+        log.warning("Quarantined rows", rows=told.rows, first=[asdict(each) for each in told.shown[:3]])
+    if missed := {name: count for name, count in told.unmet.items() if count}:
+        log.warning("Expectations are not met", rows=missed)
+    return told
 
 
 def _commit_void(target: Target, *, order: BatchOrder, work: Work, manifest: Manifest, log: Log) -> Commit:

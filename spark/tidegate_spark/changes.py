@@ -1,39 +1,36 @@
 """From the files of a manifest to the changes of a batch: typed rows with their place in the total order.
 
-One pass over the data reads, checks and keeps it; one small row for each part of a file comes back to the
-driver. A file that breaks its contract is left out whole, with the reason; the others go on.
+One pass over the data reads, checks and keeps it; one small row for each part of a file comes back to the driver. A
+row that breaks its contract goes to quarantine, a file that can't be read is left out whole; the others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from tidegate_spark import reading
-from tidegate_spark.errors import BrokenWork, SourceChanged
+from tidegate_spark.errors import BrokenWork, CheckFailed, DataRefused, SourceChanged
 from tidegate_spark.logs import Log
 from tidegate_spark.origin import DELETED, ORIGIN, SET_COLUMNS
+from tidegate_spark.parts import KeyRange, Part, aggregates, bases, key_ranges, part_of
+from tidegate_spark.quarantine import bad_rows
 from tidegate_spark.receipts import Rejection
+from tidegate_spark.shaping import CHECK, is_good, shape_of
 from tidegate_spark.sources import format_of, rows
 from tidegate_spark.storage import Storage
+from tidegate_spark.work import Column as ContractColumn
 from tidegate_spark.work import Contract, Manifest, SourceFile
 
+__all__ = ["Changes", "KeyRange", "read_changes"]
+
 _BASE = "_tidegate_base"
-_RANGE_TYPES = frozenset({"tinyint", "smallint", "int", "bigint", "date"})
-
-
-@dataclass(frozen=True)
-class KeyRange:
-    """What values of a key column the changes have: lets a merge skip files of the table."""
-
-    column: str
-    condition: str
-    """A predicate of literals on `{column}`, to be formatted with the column's qualified name."""
+_MOST_NEW_COLUMNS = 200
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,25 @@ class Changes:
     """The readable rows of a batch."""
 
     rows: DataFrame
-    """The contract's columns in its order, then `_tidegate`, `_tidegate_deleted` and, under partial updates,
-    `_tidegate_set`."""
+    """The contract's columns in its order, then `new_columns`, `_tidegate`, `_tidegate_deleted` and, under partial
+    updates, `_tidegate_set`."""
     files: tuple[SourceFile, ...]
     rejected: tuple[Rejection, ...]
     row_counts: Mapping[int, int]
-    """Rows of each file that was read, by its index."""
+    """Rows in `rows` of each file that was read, by its index."""
     key_ranges: tuple[KeyRange, ...]
     release_kept: reading.Release
     batch: int = 0
     """The batch's number: what side tables know its rows by."""
+    new_columns: tuple[ContractColumn, ...] = ()
+    """Columns that the files bring and the contract doesn't name, by their names; texts."""
+    bad_rows: DataFrame | None = None
+    """Rows that break their contract, in the form of the quarantine table; None if there are none."""
+    rows_quarantined: int = 0
+    rows_filtered: int = 0
+    """Rows that the transform's WHERE left out."""
+    unmet: Mapping[str, int] | None = None
+    """How many rows didn't meet each expectation."""
 
     @property
     def rows_read(self) -> int:
@@ -65,193 +71,191 @@ class Changes:
         return sum(file.size_bytes for file in self.files)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What one pass found out about a part of a file."""
-
-    uri: str
-    block: int
-    rows: int
-    blanks: int
-    first_row_id: int
-    first_problem: int | None
-    ranges: dict[str, tuple[Any, Any]]
-
-
 def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, log: Log) -> Changes:
-    """Read, check and keep the batch's files. Raises SourceChanged, ReadFailed, NotSupported."""
+    """Read, check and keep the batch's files.
+
+    Raises SourceChanged, ReadFailed, NotSupported, ContractRefused, CheckFailed.
+    """
     contract = manifest.contract
     _check_places(manifest)
+    source_format = format_of(contract)
+    shape = shape_of(session, contract, source_format.raw_type)
     bad_captures = _bad_captures(session, manifest)
     candidates = [file for file in manifest.files if file.index not in bad_captures]
-    reader = reading.Reader(session, storage, format_of(contract), contract, log)
-    kept = reader.keep_readable(candidates, _aggregates(contract))
-    parts = [_part(row) for row in kept.parts]
-    _check_unchanged(storage, manifest.files)
-    by_uri = {reading.normal(file.uri): file for file in kept.files}
-    reasons = _row_problems(kept.frame, parts)
-    counts: dict[str, int] = {}
-    for part in parts:
-        counts[part.uri] = counts.get(part.uri, 0) + part.rows - part.blanks
-    rejected = [
-        *(Rejection(file, bad_captures[file.index]) for file in manifest.files if file.index in bad_captures),
-        *(Rejection(file, reason) for file, reason in kept.broken),
-        *(Rejection(by_uri[uri], reason, counts[uri]) for uri, reason in reasons.items()),
-    ]
-    good_parts = [part for part in parts if part.uri not in reasons]
-    good_files = tuple(file for uri, file in by_uri.items() if uri not in reasons)
-    return Changes(
-        rows=_placed(session, kept.frame, good_parts, by_uri, manifest),
-        files=good_files,
-        rejected=tuple(sorted(rejected, key=lambda rejection: rejection.file.index)),
-        row_counts={file.index: counts.get(reading.normal(file.uri), 0) for file in good_files},
-        key_ranges=tuple(_key_ranges(manifest, good_parts, by_uri)),
-        release_kept=kept.release,
-        batch=manifest.batch,
-    )
-
-
-def _aggregates(contract: Contract) -> list[Column]:
-    """What one pass over a part says. Numbers and dates alone, so that Spark needn't sort for it."""
-    return [
-        sf.count("*").alias("rows"),
-        sf.count_if(rows.BLANK).alias("blanks"),
-        sf.min(rows.ROW_ID).alias("first_row_id"),
-        sf.min(sf.when(sf.col(rows.PROBLEM).isNotNull(), sf.col(rows.ROW_ID))).alias("first_problem"),
-        *(
-            bound(sf.col(rows.quoted(name))).alias(f"{side} {name}")
-            for name in _ranged_keys(contract)
-            for side, bound in (("min", sf.min), ("max", sf.max))
-        ),
-    ]
-
-
-def _ranged_keys(contract: Contract) -> list[str]:
-    types = {column.name: column.type for column in contract.file_columns}
-    return [key for key in contract.keys if types.get(key) in _RANGE_TYPES]
-
-
-def _part(row: Row) -> _Part:
-    found = row.asDict()
-    names = [name.removeprefix("min ") for name in found if name.startswith("min ")]
-    return _Part(
-        uri=reading.normal(found[rows.FILE]),
-        block=found[rows.BLOCK],
-        rows=found["rows"],
-        blanks=found["blanks"],
-        first_row_id=found["first_row_id"],
-        first_problem=found["first_problem"],
-        ranges={name: (found[f"min {name}"], found[f"max {name}"]) for name in names},
-    )
-
-
-def _bases(parts: Iterable[_Part]) -> dict[tuple[str, int], int]:
-    """By part: what to take off a row's id to get its number in the file, counted from 1."""
-    bases: dict[tuple[str, int], int] = {}
-    before: dict[str, int] = {}
-    for part in sorted(parts, key=lambda part: (part.uri, part.block)):
-        bases[part.uri, part.block] = part.first_row_id - before.get(part.uri, 0) - 1
-        before[part.uri] = before.get(part.uri, 0) + part.rows
-    return bases
-
-
-def _row_problems(frame: DataFrame, parts: list[_Part]) -> dict[str, str]:
-    """Why files are rejected for a row of theirs, by URI: the first such row of each."""
-    bases = _bases(parts)
-    first: dict[str, _Part] = {}
-    for part in sorted(parts, key=lambda part: part.block):
-        if part.first_problem is not None:
-            first.setdefault(part.uri, part)
-    if not first:
-        return {}
-    # A row's id is unique in its part alone, so a few others may come along.
-    ids = [part.first_problem for part in first.values()]
-    found = frame.where(sf.col(rows.ROW_ID).isin(ids) & sf.col(rows.PROBLEM).isNotNull())
-    texts = {
-        (reading.normal(row[rows.FILE]), row[rows.BLOCK], row[rows.ROW_ID]): row[rows.PROBLEM]
-        for row in found.select(rows.FILE, rows.BLOCK, rows.ROW_ID, rows.PROBLEM).collect()
-    }
-    return {
-        uri: f"row {(part.first_problem or 0) - bases[uri, part.block]}: " + texts[uri, part.block, part.first_problem]
-        for uri, part in first.items()
-    }
-
-
-def _placed(
-    session: SparkSession,
-    frame: DataFrame,
-    parts: list[_Part],
-    by_uri: dict[str, SourceFile],
-    manifest: Manifest,
-) -> DataFrame:
-    """The rows of the good files, with their captures and their place. The join is what leaves files out."""
-    contract = manifest.contract
-    bases = _bases(parts)
-    described = [
-        (
-            part.uri,
-            part.block,
-            bases[part.uri, part.block],
-            by_uri[part.uri].event_time,
-            by_uri[part.uri].source,
-            by_uri[part.uri].sequencer,
-            *(by_uri[part.uri].captures[name] for name in contract.captures),
+    reader = reading.Reader(session, storage, source_format, contract, log)
+    kept = reader.keep_readable(candidates, lambda scan: shape.of(scan, candidates), aggregates(contract))
+    try:
+        _check_unchanged(storage, manifest.files)
+        pass_ = _Pass(session, manifest, kept, [part_of(row, contract) for row in kept.parts])
+        pass_.check_expectations()
+        return pass_.changes(
+            [Rejection(file, bad_captures[i]) for file in manifest.files if (i := file.index) in bad_captures]
         )
-        for part in parts
-    ]
-    text = ("event_time", "source", "sequencer", *(f"capture {name}" for name in contract.captures))
-    schema = StructType(
-        [
-            StructField(rows.FILE, StringType()),
-            StructField(rows.BLOCK, LongType()),
-            StructField(_BASE, LongType()),
-            *(StructField(name, StringType()) for name in text),
+    except BaseException:
+        kept.release()
+        raise
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What the one pass over the data kept, and what it said."""
+
+    session: SparkSession
+    manifest: Manifest
+    kept: reading.Kept
+    parts: Sequence[Part]
+
+    @property
+    def contract(self) -> Contract:
+        return self.manifest.contract
+
+    @cached_property
+    def by_uri(self) -> dict[str, SourceFile]:
+        return {reading.normal(file.uri): file for file in self.kept.files}
+
+    def check_expectations(self) -> None:
+        """Raises :class:`CheckFailed` for the first row that is to fail its batch."""
+        for part in sorted(self.parts, key=lambda part: (self.by_uri[part.uri].index, part.block)):
+            if part.first_fatal is None:
+                continue
+            [(number, reason)] = self._problems([(part, part.first_fatal)]).values()
+            file = self.by_uri[part.uri]
+            raise CheckFailed(
+                f"{file.source}, row {number}: {reason}. This expectation fails the batch: mend the file, or let "
+                "the contract quarantine such rows.",
+                file=file.key,
+                row=number,
+            )
+
+    def changes(self, unreadable: Sequence[Rejection]) -> Changes:
+        contract, counts = self.contract, self._counts()
+        reasons = self._whole_rejections()
+        rejected = [
+            *unreadable,
+            *(Rejection(file, reason) for file, reason in self.kept.broken),
+            *(Rejection(self.by_uri[uri], reason, counts[uri]) for uri, reason in reasons.items()),
         ]
-    )
-    files = session.createDataFrame(described, schema, verifySchema=False)
-    origin = sf.struct(
-        sf.col("event_time").cast("timestamp").alias("event_time"),
-        sf.col("source").alias("source"),
-        sf.col("sequencer").alias("sequencer"),
-        (sf.col(rows.ROW_ID) - sf.col(_BASE)).alias("position"),
-        sf.lit(manifest.batch).cast("bigint").alias("batch"),
-    )
-    given = {
-        column.name: sf.col(rows.quoted(f"capture {column.name}")).cast(column.type)
-        for column in contract.source_columns
-        if column.name in contract.captures
-    }
-    brought = [sf.col(rows.SET)] if contract.partial_updates else []
-    # The names that a path gives are set by every row of the file.
-    of_paths = sf.array(*(sf.lit(name) for name in contract.captures)).cast("array<string>")
-    all_set = [sf.concat(sf.col(rows.SET), of_paths).alias(SET_COLUMNS)] if contract.partial_updates else []
-    deletes = sf.expr(contract.delete_when) if contract.delete_when else sf.lit(False)
-    placed = (
-        frame.where(~sf.col(rows.BLANK))
-        .select(
-            *(sf.col(rows.quoted(column.name)).alias(f"row {column.name}") for column in contract.file_columns),
-            *brought,
-            reading.normal_column(sf.col(rows.FILE)).alias(rows.FILE),
-            rows.BLOCK,
-            rows.ROW_ID,
+        parts = [part for part in self.parts if part.uri not in reasons]
+        good = [part for part in parts if part.good]
+        files = tuple(file for uri, file in self.by_uri.items() if uri not in reasons)
+        merged = dict.fromkeys(self.by_uri, 0)
+        for part in parts:
+            merged[part.uri] += part.good
+        new_columns = _new_columns(parts, contract)
+        bad = sum(part.bad for part in parts)
+        return Changes(
+            rows=self._rows(parts, new_columns),
+            files=files,
+            rejected=tuple(sorted(rejected, key=lambda rejection: rejection.file.index)),
+            row_counts={file.index: merged[reading.normal(file.uri)] for file in files},
+            key_ranges=tuple(key_ranges(contract, good, self.by_uri)),
+            release_kept=self.kept.release,
+            batch=self.manifest.batch,
+            new_columns=new_columns,
+            bad_rows=bad_rows(self._placed(self.kept.frame.where(sf.col(CHECK).isNotNull()), parts)) if bad else None,
+            rows_quarantined=bad,
+            rows_filtered=sum(part.filtered for part in parts),
+            unmet={
+                each.name: sum(part.unmet[number] for part in parts)
+                for number, each in enumerate(contract.expectations)
+            },
         )
-        .join(sf.broadcast(files), [rows.FILE, rows.BLOCK], "inner")
-        .select(
-            *(
-                (given.get(column.name, sf.col(rows.quoted(f"row {column.name}")))).alias(column.name)
-                for column in contract.source_columns
-            ),
-            origin.alias(ORIGIN),
-            *all_set,
+
+    def _counts(self) -> dict[str, int]:
+        """Rows of each file, blank lines aside."""
+        counts: dict[str, int] = {}
+        for part in self.parts:
+            counts[part.uri] = counts.get(part.uri, 0) + part.rows - part.blanks
+        return counts
+
+    def _whole_rejections(self) -> dict[str, str]:
+        """Why files are left out whole for a row of theirs, by URI: a snapshot that lacks a row says it is gone."""
+        if self.contract.strategy != "snapshot":
+            return {}
+        first: dict[str, Part] = {}
+        for part in sorted(self.parts, key=lambda part: part.block):
+            if part.first_problem is not None:
+                first.setdefault(part.uri, part)
+        found = self._problems(
+            [(part, part.first_problem) for part in first.values() if part.first_problem is not None]
         )
-    )
-    # What decides on a delete may be a column that the table doesn't keep.
-    return placed.withColumn(DELETED, sf.coalesce(deletes, sf.lit(False))).select(
-        *(sf.col(rows.quoted(column.name)) for column in contract.columns),
-        ORIGIN,
-        DELETED,
-        *([SET_COLUMNS] if contract.partial_updates else []),
-    )
+        return {uri: f"row {number}: {reason}" for uri, (number, reason) in found.items()}
+
+    def _problems(self, wanted: Sequence[tuple[Part, int]]) -> dict[str, tuple[int, str]]:
+        """By URI: number and problem of a row that is named by its part and its id."""
+        if not wanted:
+            return {}
+        base = bases(self.parts)
+        # A row's id is unique in its part alone, so a few others may come along.
+        found = self.kept.frame.where(
+            sf.col(rows.ROW_ID).isin([row_id for _, row_id in wanted]) & sf.col(CHECK).isNotNull()
+        )
+        texts = {
+            (reading.normal(row[rows.FILE]), row[rows.BLOCK], row[rows.ROW_ID]): row[rows.PROBLEM]
+            for row in found.select(rows.FILE, rows.BLOCK, rows.ROW_ID, rows.PROBLEM).collect()
+        }
+        return {
+            part.uri: (row_id - base[part.uri, part.block], texts[part.uri, part.block, row_id])
+            for part, row_id in wanted
+        }
+
+    def _rows(self, parts: Sequence[Part], new_columns: Sequence[ContractColumn]) -> DataFrame:
+        return self._placed(self.kept.frame.where(is_good()), parts).select(
+            *(sf.col(rows.quoted(column.name)) for column in self.contract.columns),
+            *(sf.col(rows.UNKNOWN)[column.name].alias(column.name) for column in new_columns),
+            ORIGIN,
+            DELETED,
+            *([SET_COLUMNS] if self.contract.partial_updates else []),
+        )
+
+    def _placed(self, frame: DataFrame, parts: Sequence[Part]) -> DataFrame:
+        """Rows of these parts with their place. The join is what leaves other files out."""
+        base = bases(parts)
+        described = [
+            (
+                part.uri,
+                part.block,
+                base[part.uri, part.block],
+                self.by_uri[part.uri].event_time,
+                self.by_uri[part.uri].source,
+                self.by_uri[part.uri].sequencer,
+            )
+            for part in parts
+        ]
+        text = ("event_time", "source", "sequencer")
+        schema = StructType(
+            [
+                StructField(rows.FILE, StringType()),
+                StructField(rows.BLOCK, LongType()),
+                StructField(_BASE, LongType()),
+                *(StructField(f"{ORIGIN}_{name}", StringType()) for name in text),
+            ]
+        )
+        files = self.session.createDataFrame(described, schema, verifySchema=False)
+        given: dict[str, Column] = {name: sf.col(f"{ORIGIN}_{name}") for name in text}
+        origin = sf.struct(
+            given["event_time"].cast("timestamp").alias("event_time"),
+            given["source"].alias("source"),
+            given["sequencer"].alias("sequencer"),
+            (sf.col(rows.ROW_ID) - sf.col(_BASE)).alias("position"),
+            sf.lit(self.manifest.batch).cast("bigint").alias("batch"),
+        )
+        return (
+            frame.withColumn(rows.FILE, reading.normal_column(sf.col(rows.FILE)))
+            .join(sf.broadcast(files), [rows.FILE, rows.BLOCK], "inner")
+            .withColumn(ORIGIN, origin)
+        )
+
+
+def _new_columns(parts: Iterable[Part], contract: Contract) -> tuple[ContractColumn, ...]:
+    names = sorted({name for part in parts for name in part.new_columns})
+    if len(names) > _MOST_NEW_COLUMNS:
+        raise DataRefused(
+            f"The batch's files bring {len(names)} columns that table {contract.table} doesn't have, among them "
+            f"{', '.join(names[:5])}. At most {_MOST_NEW_COLUMNS} are added at once: if these are keys of a map, send "
+            "them as one column; otherwise name them in the contract."
+        )
+    return tuple(ContractColumn(name, "string") for name in names)
 
 
 def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
@@ -303,21 +307,3 @@ def _check_unchanged(storage: Storage, files: Iterable[SourceFile]) -> None:
                 f"manifest pins {file.etag}. {reading.READ_AGAIN}",
                 file=file.key,
             )
-
-
-def _key_ranges(manifest: Manifest, parts: list[_Part], by_uri: dict[str, SourceFile]) -> Iterable[KeyRange]:
-    contract = manifest.contract
-    types = {column.name: column.type for column in contract.columns}
-    for key in contract.keys:
-        if key in contract.captures and types[key] == "string":
-            values = sorted({by_uri[part.uri].captures[key] for part in parts})
-            if values:
-                listed = ", ".join(rows.text_literal(value) for value in values)
-                # Curly brackets: the condition is a format string.
-                yield KeyRange(key, "{column} IN (" + listed.replace("{", "{{").replace("}", "}}") + ")")
-        elif key in _ranged_keys(contract):
-            bounds = [part.ranges[key] for part in parts if part.ranges[key][0] is not None]
-            if bounds:
-                low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
-                quote = "DATE '{}'" if types[key] == "date" else "{}"
-                yield KeyRange(key, f"{{column}} BETWEEN {quote.format(low)} AND {quote.format(high)}")

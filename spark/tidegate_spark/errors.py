@@ -69,6 +69,16 @@ class DataRefused(JobError):
     cause: Cause = "data"
 
 
+class CheckFailed(DataRefused):
+    """A row doesn't meet an expectation whose failure is to fail its batch."""
+
+
+class ContractRefused(JobError):
+    """SQL or a column of the contract is not what Spark can use; no row was read."""
+
+    cause: Cause = "code"
+
+
 class NotSupported(JobError):
     """The manifest asks for something that this version of the job doesn't have."""
 
@@ -87,6 +97,9 @@ _BROKEN_CONTENT = re.compile(
     r"|can not read class org\.apache\.parquet|Required field .* was not (?:found|present)"
     r"|don't know what type|could not read page|failed to decompress"
     r"|file is not a parquet|too small length|SchemaColumnConvertNotSupportedException|TextParsingException"
+    r"|AvroRuntimeException|AvroTypeException|UnresolvedUnionException|Not an? (?:Avro )?data file|Invalid sync!"
+    r"|Malformed ORC|not an ORC file|FileFormatException|InvalidProtocolBuffer|Read past EOF for compressed stream"
+    r"|Buffer size too small\. size = |Seek in .{0,80} is outside of the data"
     r"|MalformedInputException|UnmappableCharacterException|CharConversionException|not a snappy",
     re.IGNORECASE,
 )

@@ -16,6 +16,8 @@ DELETED = "_tidegate_deleted"
 """A column of changes and of histories: does the change delete its key? Never a column of a table."""
 SET_COLUMNS = "_tidegate_set"
 """A column of changes under partial updates: the names of the columns that the change brings."""
+REASON = "_tidegate_reason"
+"""A column of changes that a strategy can't take: why, for people."""
 PLACE = ("event_time", "source", "sequencer", "position")
 """The fields of `_tidegate` that tell apart any two changes; without the batch, which a replay changes."""
 

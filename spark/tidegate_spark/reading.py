@@ -82,14 +82,19 @@ class Reader:
     contract: Contract
     log: Log
 
-    def keep_readable(self, files: Sequence[SourceFile], aggregates: Sequence[Column]) -> Kept:
-        """Read what can be read; `aggregates` by part of a file. Raises SourceChanged, ReadFailed."""
+    def keep_readable(
+        self, files: Sequence[SourceFile], shape: Callable[[DataFrame], DataFrame], aggregates: Sequence[Column]
+    ) -> Kept:
+        """Read what can be read, in the form that `shape` gives it, and `aggregates` of that by part of a file.
+
+        Raises SourceChanged, ReadFailed.
+        """
         groups, broken = self._look_at(files)
         for attempt in range(len(files) + 1):  # each attempt leaves out one file at least
             scan = self._scan(groups)
             try:
                 # Not a cache: what is lost isn't read again, when the file may be another. The attempt fails.
-                frame = scan.localCheckpoint(eager=False)
+                frame = shape(scan).localCheckpoint(eager=False)
                 parts = frame.groupBy(rows.FILE, rows.BLOCK).agg(*aggregates).collect()
             except (Py4JJavaError, PySparkException) as failed:
                 culprits = self._culprits(groups, failed, may_trust_name=attempt < _NAMED_ROUNDS)
@@ -138,16 +143,7 @@ class Reader:
     def _scan(self, groups: Sequence[_Group]) -> DataFrame:
         if groups:
             return reduce(DataFrame.union, (self._read(layout, members) for layout, members in groups))
-        columns = self.contract.file_columns
-        return self.session.range(0).select(
-            *(sf.lit(None).cast(column.type).alias(column.name) for column in columns),
-            sf.lit("").alias(rows.FILE),
-            sf.lit(0).cast("bigint").alias(rows.BLOCK),
-            sf.col("id").alias(rows.ROW_ID),
-            sf.lit(None).cast("string").alias(rows.PROBLEM),
-            sf.lit(False).alias(rows.BLANK),
-            *([sf.array().cast("array<string>").alias(rows.SET)] if self.contract.partial_updates else []),
-        )
+        return rows.nothing(self.session, self.contract, self.source_format.raw_type)
 
     def _culprits(self, groups: Sequence[_Group], failed: Exception, *, may_trust_name: bool) -> list[_Broken]:
         """The files whose content is to blame, with why; never none. Raises if content isn't to blame."""

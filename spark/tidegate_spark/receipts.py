@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from tidegate_spark.work import SCHEMA, BatchOrder, Manifest, SourceFile, Work
 _REASONS_KEPT = 20
 """Reasons in the commit itself; the receipt has them all."""
 _REASON_CHARACTERS = 500
+_COUNTS = ("read", "inserted", "updated", "deleted", "unchanged", "rejected", "quarantined", "filtered")
 _LOST_REASON = "it broke its contract; why was in a receipt that was lost. Send the file again to see it"
 
 
@@ -26,6 +27,28 @@ class Rejection:
     reason: str
     rows: int = 0
     """How many rows were left out with it, if it could be read so far."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row in quarantine, for people: the table beside the table has them all."""
+
+    source: str
+    row: int | None
+    check: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """What the quarantine got of a batch, and what its expectations counted."""
+
+    rows: int = 0
+    refused: int = 0
+    """How many of them the strategy refused: they were read without a fault."""
+    shown: tuple[BadRow, ...] = ()
+    unmet: Mapping[str, int] = field(default_factory=dict)
+    """How many rows didn't meet each expectation, whatever became of them."""
 
 
 class Read(Protocol):
@@ -43,6 +66,9 @@ class Read(Protocol):
 
     @property
     def rows_rejected(self) -> int: ...
+
+    @property
+    def rows_filtered(self) -> int: ...
 
     @property
     def bytes(self) -> int: ...
@@ -63,6 +89,7 @@ def told(
     work: Work,
     plan: str,
     table_rows_before: int | None,
+    quarantined: Quarantined = Quarantined(),
 ) -> dict[str, Any]:
     """What the commit is told (its userMetadata): enough to write the receipt again from it alone."""
     return {
@@ -71,8 +98,12 @@ def told(
         "rejected": [_rejected(rejection) for rejection in changes.rejected[:_REASONS_KEPT]],
         # Every rejected file has to be known after a crash, its reason need not.
         "rejected_indexes": [rejection.file.index for rejection in changes.rejected],
-        "rows_read": changes.rows_read,
+        "rows_read": changes.rows_read - quarantined.refused,
         "rows_rejected": changes.rows_rejected,
+        "rows_quarantined": quarantined.rows,
+        "rows_filtered": changes.rows_filtered,
+        "quarantined": [_bad_row(each) for each in quarantined.shown],
+        "expectations": dict(quarantined.unmet),
         "bytes": changes.bytes,
         "plan": plan,
         # With the commit's own counts, the rows after it: nobody has to add up the log's statistics.
@@ -117,7 +148,11 @@ def committed(manifest: Manifest, commit: Commit, *, replayed: bool) -> dict[str
             "deleted": commit.deleted,
             "unchanged": rows_read - commit.inserted - commit.updated,
             "rejected": int(info.get("rows_rejected", 0)),
+            "quarantined": int(info.get("rows_quarantined", 0)),
+            "filtered": int(info.get("rows_filtered", 0)),
         },
+        "quarantined": list(info.get("quarantined", ())),
+        "expectations": dict(info.get("expectations") or {}),
         "files": {"read": int(info.get("files", 0)), "rejected": _all_rejected(manifest, info)},
         "bytes": int(info.get("bytes", 0)),
         "plan": str(info.get("plan", "")),
@@ -133,7 +168,9 @@ def failed(order: BatchOrder, error: BaseException, rejected: tuple[Rejection, .
         "manifest_sha256": order.manifest_sha256,
         "delta_version": None,
         "table_rows": None,
-        "rows": dict.fromkeys(("read", "inserted", "updated", "deleted", "unchanged", "rejected"), 0),
+        "rows": dict.fromkeys(_COUNTS, 0),
+        "quarantined": [],
+        "expectations": {},
         "files": {"read": 0, "rejected": [_rejected(rejection) for rejection in rejected]},
         "bytes": 0,
         "plan": "",
@@ -197,6 +234,15 @@ def _signed(manifest: Manifest, order: BatchOrder, work: Work) -> dict[str, Any]
 
 def _rejected(rejection: Rejection) -> dict[str, Any]:
     return {"index": rejection.file.index, "key": rejection.file.key, "reason": rejection.reason}
+
+
+def _bad_row(bad: BadRow) -> dict[str, Any]:
+    return {
+        "source": bad.source,
+        "row": bad.row,
+        "check": bad.check,
+        "reason": bad.reason[:_REASON_CHARACTERS],
+    }
 
 
 def _all_rejected(manifest: Manifest, info: Mapping[str, Any]) -> list[dict[str, Any]]:

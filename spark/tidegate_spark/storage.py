@@ -42,6 +42,19 @@ class Storage:
         """At most the first `limit` bytes of a file, as they are stored."""
         return self._read(uri, limit)
 
+    def slice(self, uri: str, start: int, length: int) -> bytes:
+        """At most `length` bytes of a file from byte `start` on. Raises as `read` does."""
+        return self._read(uri, length, start)
+
+    def tail(self, uri: str, length: int) -> bytes:
+        """At most the last `length` bytes of a file. Raises as `read` does."""
+        path = self.path(uri)
+        try:
+            size = int(path.getFileSystem(self.conf).getFileStatus(path).getLen())
+        except Py4JJavaError as failed:
+            raise _translated(failed) from failed
+        return self._read(uri, length, max(0, size - length))
+
     def create(self, uri: str, content: bytes) -> bool:
         """Write a file that isn't there yet; False if it is, and then it is left alone."""
         path = self.path(uri)
@@ -78,11 +91,13 @@ class Storage:
         """`work` for every item, side by side, answers in order; the first exception is raised."""
         return in_threads(work, items, at_most=_THREADS)
 
-    def _read(self, uri: str, limit: int | None) -> bytes:
+    def _read(self, uri: str, limit: int | None, start: int = 0) -> bytes:
         path = self.path(uri)
         try:
             stream = path.getFileSystem(self.conf).open(path)
             try:
+                if start:
+                    stream.seek(start)
                 return bytes(stream.readAllBytes() if limit is None else stream.readNBytes(limit))
             finally:
                 stream.close()

@@ -10,6 +10,7 @@ from tidegate_cli.adapters.emr import Cluster, Step
 from tidegate_cli.adapters.stepfunctions import Execution, StateVisit
 from tidegate_cli.follow import News
 from tidegate_cli.timings import Recorded, in_states, of_file, of_run
+from tidegate_cli.verbs.timings import remarks
 
 from tests.cli.conftest import arrival
 from tests.cli.test_cli_ledger import BATCH
@@ -139,3 +140,20 @@ def test_news_are_told_once() -> None:
         "Terminate cluster",
     ]
     assert third == []
+
+
+def test_what_was_left_out_is_told_with_its_reason() -> None:
+    # GIVEN a receipt of a batch with a bad row, an expectation that is not met, and one that is
+    receipt = {
+        "table": "sales",
+        "batch": 2,
+        "files": {"rejected": [{"key": "a.csv", "reason": "no header"}]},
+        "quarantined": [{"source": "landing/b.csv", "row": 3, "check": "parse", "reason": "'x' is no number"}],
+        "expectations": {"sane": 4, "noted": 0},
+    }
+    # WHEN / THEN
+    assert remarks([receipt]) == [
+        "sales 2: rejected a.csv: no header",
+        "sales 2: quarantined landing/b.csv row 3: 'x' is no number",
+        "sales 2: 4 rows not as sane expects",
+    ]

@@ -68,7 +68,10 @@ def test_the_broken_file_is_broken_as_its_note_says(waves: list[plan.Wave]) -> N
     rows = pd.read_csv(io.BytesIO(broken.body), dtype=str)
     assert list(rows.index[rows["dep_delay"] == "soon"]) == [20]
     assert "row 21" in broken.note
-    assert broken.table is None
+    # AND the table must get all others of its rows
+    assert broken.table == "flights"
+    assert len(broken.rows) == len(rows) - 1
+    assert rows["flight_id"][20] not in set(broken.rows["flight_id"])
 
 
 def test_what_must_come_of_it(wanted: dict[str, pd.DataFrame], data: source.Source) -> None:

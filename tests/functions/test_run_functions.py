@@ -47,7 +47,11 @@ def merge(account: Any, plan: dict[str, Any], *, error: dict[str, Any] | None = 
                 "delta_version": None if error else 8,
                 "table_rows": 1,
             }
-            receipt |= {"rows": {"read": 1, "inserted": 1}, "files": {"read": 1, "rejected": []}, "error": error}
+            receipt |= {
+                "rows": {"read": 1, "inserted": 1, "quarantined": 2},
+                "files": {"read": 1, "rejected": []},
+                "error": error,
+            }
             receipt |= {"seconds": {"total": 1.25}, "columns": [{"name": "id", "type": "string"}]}
             account.write(batch["receipt_uri"], receipt)
 
@@ -277,6 +281,7 @@ class TestSettle:
             [0.0],
             [0.0],
         )
+        assert metrics["RowsQuarantined"] == [2.0]
         keys = settle_run.logger.get_current_keys()
         assert (keys["run_id"], keys["pass"], keys["action"]) == ("run-20261123T1435Z", 0, "settle_group")
 

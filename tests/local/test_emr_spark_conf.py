@@ -71,6 +71,14 @@ def test_delta_is_on_the_class_path_only_where_the_cluster_enables_it(here: sett
     assert "hadoop-aws-3.3.4.jar" in without
 
 
+def test_the_job_is_told_where_avros_jar_is_and_it_is_on_no_class_path(here: settings.Settings) -> None:
+    made = spark_conf.spark_defaults(
+        [{"Classification": "delta-defaults", "Properties": {"delta.enabled": "true"}}], here
+    )
+    assert made["spark.tidegate.avroJar"] == str(here.jars_dir / "spark-avro_2.12-3.5.6.jar")
+    assert "spark-avro" not in made["spark.driver.extraClassPath"]
+
+
 def test_the_cluster_s_java_options_follow_the_local_ones(here: settings.Settings) -> None:
     given = classification("spark-defaults", spark__driver__extraJavaOptions="-Da=b")
     options = shlex.split(spark_conf.spark_defaults([given], here)["spark.driver.extraJavaOptions"])

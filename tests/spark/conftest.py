@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +146,39 @@ class Lake:
         batches = json.loads(work.read_bytes())["batches"]
         return [Path(batch["receipt_uri"].removeprefix("file://")) for batch in batches]
 
+    def changes(self, batch: Mapping[str, Any]) -> Any:
+        """What the job reads of a batch, without a table."""
+        from tidegate_spark.changes import read_changes
+        from tidegate_spark.job import _session_of
+        from tidegate_spark.logs import Log
+        from tidegate_spark.storage import Storage
+        from tidegate_spark.types import with_canonical_types
+        from tidegate_spark.work import parse_manifest, parse_work
+
+        work = self.work(batch, run_id=f"look-{batch['table']}-{batch['batch']}")
+        [order] = parse_work(work.read_bytes(), "work").orders
+        manifest = parse_manifest(Path(order.manifest_uri.removeprefix("file://")).read_bytes(), order)
+        manifest = replace(manifest, contract=with_canonical_types(manifest.contract))
+        session = _session_of(self.spark, batch["table"])
+        return read_changes(session, Storage(session), manifest, Log())
+
     def target(self, table: str) -> str:
         return (self.folder / "lake" / table).as_uri()
 
     def read(self, table: str) -> DataFrame:
         return self.spark.read.format("delta").load(self.target(table))
+
+    def quarantine(self, table: str) -> dict[str, list[tuple[Any, ...]]]:
+        """What the quarantine table says, by file: row, check, reason and raw text, in the order of rows."""
+        frame = self.spark.read.format("delta").load(self.target(table) + "__quarantine").orderBy("source", "row")
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for row in frame.collect():
+            name = row["source"].removeprefix("landing/")
+            found.setdefault(name, []).append((row["row"], row["check"], row["reason"], row["raw"]))
+        return found
+
+    def has_quarantine(self, table: str) -> bool:
+        return Path(self.target(table).removeprefix("file://") + "__quarantine").exists()
 
     def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
         """The table's rows as sorted tuples; all but `_tidegate` if no columns are named."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 
-def test_lines_that_break_the_contract_reject_their_file(lake: Any) -> None:
+def test_lines_that_break_the_contract_are_quarantined(lake: Any) -> None:
     # GIVEN
     lake.contract(
         "events",
@@ -26,36 +26,46 @@ def test_lines_that_break_the_contract_reject_their_file(lake: Any) -> None:
         '{"id": "2", "price": null}\r\n'
     )
     bad = {
-        "cast.json": ('{"id": 1}\n\n{"id": "two"}\n', "row 3: column id: 'two' is not a valid int"),
+        "cast.json": ('{"id": 1}\n\n{"id": "two"}\n', "column id: 'two' is not a valid int"),
         "decimal.json": (
             '{"id": 1, "price": "much"}\n',
-            "row 1: column price: 'much' is not a valid decimal",
+            "column price: 'much' is not a valid decimal",
         ),
         "cut_price.json": ('{"id": 1, "price": 0.12345678901}\n', "column price: '0.12345678901' is not a valid"),
-        "nested.json": ('{"id": 1, "place": {"lat": "north"}}\n', "row 1: "),
-        "unknown.json": ('{"id": 1, "colour": "red"}\n', "row 1: column colour is not in the contract"),
-        "null_key.json": ('{"at": null}\n', "row 1: key column id is null"),
-        "list.json": ('[{"id": 1}]\n', "row 1: is not one JSON object"),
-        "together.json": ('{"id": 1}{"id": 2}\n', "row 1: is not one JSON object"),
-        "pretty.json": ('{\n  "id": 1\n}\n', "row 1: is not one JSON object"),
-        "cut.json": ('{"id": 1}\n{"id": 2, "at": "20', "row 2: is not one JSON object"),
-        "text.json": ("hello\n", "row 1: is not one JSON object"),
+        "nested.json": ('{"id": 1, "place": {"lat": "north"}}\n', "a nested value is not of the contract's type"),
+        "unknown.json": ('{"id": 1, "colour": "red"}\n', "column colour is not in the contract"),
+        "null_key.json": ('{"at": null}\n', "key column id is null"),
+        "twice.json": ('{"id": 1, "id": 2}\n', "names a column more than once"),
+        "list.json": ('[{"id": 1}]\n', "is not one JSON object"),
+        "together.json": ('{"id": 1}{"id": 2}\n', "is not one JSON object"),
+        "pretty.json": ('{\n  "id": 1\n}\n', "is not one JSON object"),
+        "cut.json": ('{"id": 1}\n{"id": 2, "at": "20', "is not one JSON object"),
+        "text.json": ("hello\n", "is not one JSON object"),
         "latin1.json": (
             '{"id": 1, "tags": ["é"]}\n'.encode("latin-1"),
-            "row 1: holds bytes that are not UTF-8",
+            "holds bytes that are not UTF-8",
         ),
-        "cut.json.gz": (lake.gzipped('{"id": 1}\n' * 50_000)[:-40], "can't be read to its end"),
     }
-    files = [lake.land(good, "good.json"), *(lake.land(text, name) for name, (text, _) in bad.items())]
+    broken = lake.land(lake.gzipped('{"id": 1}\n' * 50_000)[:-40], "cut.json.gz")
+    files = [lake.land(good, "good.json"), broken, *(lake.land(text, name) for name, (text, _) in bad.items())]
     # WHEN
     code, [receipt] = lake.run(lake.batch("events", 1, files))
     # THEN
     assert code == 0
-    reasons = lake.reasons(receipt)
+    assert set(lake.reasons(receipt)) == {"cut.json.gz"}
+    found = lake.quarantine("events")
+    [(_, _, why, _)] = found.pop("cut.json.gz")
+    assert "can't be read to its end" in why
+    reasons = {name: reason for name, [(_, _, reason, _), *_] in found.items()}
     assert {name: why for name, (_, why) in bad.items() if why not in reasons.get(name, "")} == {}, reasons
     assert set(reasons) == set(bad)
+    # AND each with its line and the text as it came
+    assert found["cast.json"] == [(3, "parse", reasons["cast.json"], '{"id": "two"}')]
+    assert found["null_key.json"] == [(1, "key", "key column id is null", '{"at": null}')]
+    assert [row for row, *_ in found["pretty.json"]] == [1, 2, 3]
     assert lake.rows("events", "id", "price", "tags", "place.lat") == [
         (1, Decimal("12345678901234567890.0123456789"), ["a", "b"], 1.0),
         (2, None, None, None),
     ]
-    assert receipt["rows"]["read"] == 2
+    assert receipt["rows"]["read"] == 4
+    assert receipt["rows"]["quarantined"] == 15

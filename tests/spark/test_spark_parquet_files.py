@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,22 +42,22 @@ def test_files_are_read_by_their_own_schema(lake: Any) -> None:
     }
     whole = parquet("SELECT id::INTEGER AS id, random() AS x, DATE '2026-01-02' AS day FROM range(50000) r(id)")
     bad = {
-        "missing.parquet": (parquet("SELECT 1 AS id, 1.5 AS x"), "column day missing from the file"),
+        "missing.parquet": (parquet("SELECT 1 AS id, 1.5 AS x"), "column 'day' missing from the file"),
         "unknown.parquet": (
             parquet("SELECT 1 AS id, 1.5 AS x, DATE '2026-01-02' AS day, 1 AS y"),
-            "column y is not in the contract",
+            "column 'y' is not in the contract",
         ),
         "too_large.parquet": (
-            parquet("SELECT unnest([1, 1099511627776]) AS id, 1.5 AS x, DATE '2026-01-02' AS day"),
-            "row 2: column id: '1099511",
+            parquet("SELECT unnest([5, 1099511627776]) AS id, 1.5 AS x, DATE '2026-01-02' AS day"),
+            "column id: '1099511",
         ),
         "fraction.parquet": (
             parquet("SELECT 1.5::DOUBLE AS id, 1.5 AS x, DATE '2026-01-02' AS day"),
-            "row 1: column id: '1.5' is not a valid int",
+            "column id: '1.5' is not a valid int",
         ),
         "noon.parquet": (
             parquet("SELECT 1 AS id, 1.5 AS x, TIMESTAMP '2026-01-02 12:00:00' AS day"),
-            "row 1: column day: '2026-01-02 12:00:00' is not a valid date",
+            "column day: '2026-01-02 12:00:00' is not a valid date",
         ),
         "list.parquet": (
             parquet("SELECT 1 AS id, [1.5::DOUBLE] AS x, DATE '2026-01-02' AS day"),
@@ -64,7 +65,7 @@ def test_files_are_read_by_their_own_schema(lake: Any) -> None:
         ),
         "null_key.parquet": (
             parquet("SELECT NULL::INTEGER AS id, 1.5 AS x, DATE '2026-01-02' AS day"),
-            "row 1: key column id is null",
+            "key column id is null",
         ),
         "cut.parquet": (cut(whole, lambda raw: raw[: len(raw) // 2]), "not a whole Parquet file"),
         "hole.parquet": (
@@ -82,7 +83,15 @@ def test_files_are_read_by_their_own_schema(lake: Any) -> None:
     code, [receipt] = lake.run(lake.batch("points", 1, files))
     # THEN
     assert code == 0
-    reasons = lake.reasons(receipt)
+    rejected = lake.reasons(receipt)
+    assert {"missing.parquet", "unknown.parquet", "list.parquet", "cut.parquet", "hole.parquet", "csv.parquet"} == set(
+        rejected
+    )
+    found = lake.quarantine("points")
+    reasons = {name: reason for name, [(_, _, reason, _)] in found.items()}
     assert {name: why for name, (_, why) in bad.items() if why not in reasons.get(name, "")} == {}, reasons
     assert set(reasons) == set(bad)
-    assert lake.rows("points") == [(1, 1.5, day), (2, 2.5, day), (3, 3.5, day), (4, 4.5, day)]
+    assert found["too_large.parquet"][0][0] == 2
+    assert json.loads(found["too_large.parquet"][0][3]) == {"id": "1099511627776", "x": "1.5", "day": "2026-01-02"}
+    # AND the good row of a file with a bad one is merged
+    assert lake.rows("points") == [(1, 1.5, day), (2, 2.5, day), (3, 3.5, day), (4, 4.5, day), (5, 1.5, day)]

@@ -91,7 +91,8 @@ def test_any_order_repetition_and_batching_give_the_same_table(lake: Any) -> Non
         assert lake.rows(table, *COLUMNS, *place) == wanted, table
     # AND a repetition alone changed nothing, and read = inserted + updated + unchanged
     assert receipts[-1]["rows"] == {
-        "read": 8, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 8, "rejected": 0
+        "read": 8, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 8, "rejected": 0,
+        "quarantined": 0, "filtered": 0,
     }  # fmt: skip
     for receipt in receipts:
         rows = receipt["rows"]

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-FACTS = ("outcome", "delta_version", "table_rows", "rows", "files", "bytes", "plan", "manifest_sha256", "columns")
+FACTS = (
+    *("outcome", "delta_version", "table_rows", "rows", "files", "bytes", "plan", "manifest_sha256"),
+    *("quarantined", "expectations", "columns"),
+)
 """What a replay answers again."""
 FIELDS = {
     *("schema", "table", "batch", "run_id", "pass", "replayed", "error"),
     *("seconds", "started_at", "ended_at", "spark_application_id", *FACTS),
 }
-NO_ROWS = dict.fromkeys(("read", "inserted", "updated", "deleted", "unchanged", "rejected"), 0)
+NO_ROWS = dict.fromkeys(
+    ("read", "inserted", "updated", "deleted", "unchanged", "rejected", "quarantined", "filtered"), 0
+)
 
 
 def facts(receipt: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from tidegate_spark.errors import DataRefused, ReadFailed, WrongPredecessor, cause_of
+from tidegate_spark.errors import (
+    DataRefused,
+    ReadFailed,
+    WrongPredecessor,
+    cause_of,
+    is_broken_content,
+    is_infrastructure,
+)
 
 
 class Py4JJavaError(Exception):
@@ -105,3 +112,20 @@ def test_the_names_are_those_of_pyspark() -> None:
     assert Raised.__name__ == "Py4JJavaError"
     for name in ("AnalysisException", "ParseException", "IllegalArgumentException"):
         assert issubclass(getattr(captured, name), captured.CapturedException)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "org.apache.avro.InvalidAvroMagicException: Not an Avro data file",
+        "org.apache.avro.AvroRuntimeException: java.io.IOException: Invalid sync!",
+        "org.apache.avro.AvroRuntimeException: java.io.IOException: Block read partially, the data may be corrupt",
+        "org.apache.orc.FileFormatException: Malformed ORC file s3://b/k. Invalid postscript length 255",
+        "org.apache.orc.protobuf.InvalidProtocolBufferException: Protocol message tag had invalid wire type.",
+        "java.lang.IllegalArgumentException: Buffer size too small. size = 262144 needed = 3111111 in column 2",
+        "java.lang.IllegalArgumentException: Seek in index to 4711 is outside of the data",
+    ],
+)
+def test_what_avro_and_orc_say_of_a_files_content_blames_the_file(text: str) -> None:
+    assert is_broken_content(text)
+    assert not is_infrastructure(text)

@@ -71,6 +71,15 @@ class TestReceipts:
         }
         assert [each["rejected_files"] for each in answer.merged] == [1, 1]
 
+    def test_quarantined_rows_are_counted_and_keep_no_file_back(self) -> None:
+        plane, plan = planned()
+        plane.merge(plan)
+        for uri, written in list(plane.objects.by_uri.items()):
+            plane.objects.by_uri[uri] = written.replace(b'"rejected": 0', b'"rejected": 0, "quarantined": 3')
+        answer = plane.settle_batches({}, BY)
+        assert [each["rows"]["quarantined"] for each in answer.merged] == [3, 3]
+        assert plane.settle("settle_group", {}, BY)["quarantined_rows"] == 0  # its group is empty
+
     def test_settling_twice_changes_nothing(self) -> None:
         plane, plan = planned()
         plane.merge(plan, failing={"flights": "data"})

@@ -196,10 +196,10 @@ class Demo:
                 self._console.print(Text(f"           {difference}", style="red"))
 
     def problems(self) -> list[str]:
-        """What is not as the plan wants it besides the rows: one file quarantined, one ignored, none lost."""
+        """What is not as the plan wants it besides the rows: one file ignored, none quarantined whole."""
         found = status.read(self._connection)
         problems = []
-        for state, files in (("quarantined", 1), ("ignored", 1)):
+        for state, files in (("quarantined", 0), ("ignored", 1)):
             have = sum(kind.files for kind in found.set_aside if kind.state == state)
             if have != files:
                 problems.append(f"{wording.count(have, 'file')} {state}, and it must be {files}")

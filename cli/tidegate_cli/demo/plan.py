@@ -107,9 +107,16 @@ def _corrections(source: Source) -> Iterator[Delivery]:
         rows[:-24],
         "weather is appended by file: January again, without its last 24 hours, replaces what it brought",
     )
-    broken = corrected(flights("2013-05", 50), "2013-06-05T06:00:00Z", minutes=9)
+    good = corrected(flights("2013-05", 50), "2013-06-05T06:00:00Z", minutes=9)
+    broken = good.copy()
     broken.iloc[20, broken.columns.get_loc("dep_delay")] = "soon"
-    yield Delivery("flights/2013-05/broken.csv", None, broken, "a file whose row 21 has 'soon' for a number")
+    yield Delivery(
+        "flights/2013-05/broken.csv",
+        "flights",
+        good.drop(good.index[20]),
+        "a file whose row 21 has 'soon' for a number: it is quarantined, the 49 others are merged",
+        _csv(broken.drop(columns="month")),
+    )
     yield Delivery("hotels/2013-01/rooms.csv", None, pd.DataFrame(), "no contract knows it", b"hotel,room\nRitz,12\n")
     yield Delivery("planes/planes-update.csv", "planes", _reseated(source.planes[:25]), "25 planes have new seats")
 

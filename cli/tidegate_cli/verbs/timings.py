@@ -137,7 +137,7 @@ def moments_table(moments: list[Moment]) -> Table:
 
 def receipts_table(receipts: list[Any]) -> Table:
     """A line for each receipt."""
-    counts = ("read", "inserted", "updated", "unchanged", "deleted", "rejected")
+    counts = ("read", "inserted", "updated", "unchanged", "deleted", "rejected", "quarantined")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("receipt", no_wrap=True)
     for name in ("version", *counts, "files", "bytes", "seconds"):
@@ -155,13 +155,22 @@ def receipts_table(receipts: list[Any]) -> Table:
     return table
 
 
+def _place(row: Any) -> str:
+    """Where a quarantined row came from."""
+    return str(row["source"]) if row["row"] is None else f"{row['source']} row {row['row']}"
+
+
 def remarks(receipts: list[Any]) -> list[str]:
-    """What the receipts say besides their numbers: rejected files, and why something failed."""
+    """What the receipts say besides their numbers: files and rows left out, and why something failed."""
     told = []
     for receipt in receipts:
         name = f"{receipt['table']} {receipt['batch']}"
         for file in (receipt.get("files") or {}).get("rejected") or []:
             told.append(f"{name}: rejected {file['key']}: {file['reason']}")
+        told += [f"{name}: quarantined {_place(row)}: {row['reason']}" for row in receipt.get("quarantined") or []]
+        for check, count in (receipt.get("expectations") or {}).items():
+            if count:
+                told.append(f"{name}: {wording.count(count, 'row')} not as {check} expects")
         if error := receipt.get("error"):
             told.append(f"{name}: {error['message']}")
     return told

@@ -14,8 +14,10 @@ from typing import Protocol
 from pyspark.sql import DataFrame, SparkSession
 
 from tidegate_spark.errors import NotSupported
+from tidegate_spark.sources.avro_files import AvroFiles
 from tidegate_spark.sources.csv_files import CsvFiles
 from tidegate_spark.sources.json_files import JsonFiles
+from tidegate_spark.sources.orc_files import OrcFiles
 from tidegate_spark.sources.parquet_files import ParquetFiles
 from tidegate_spark.storage import Storage
 from tidegate_spark.work import Contract, SourceFile
@@ -23,6 +25,9 @@ from tidegate_spark.work import Contract, SourceFile
 
 class Format(Protocol):
     """One format of landed files."""
+
+    raw_type: str
+    """SQL type of `rows.RAW`: a row's own text, or its values as text by their names."""
 
     def layout_of(self, file: SourceFile, contract: Contract, storage: Storage) -> Hashable:
         """What files must share to be read together. Raises BrokenFile, FileNotFoundError, OSError."""
@@ -35,6 +40,8 @@ _FORMATS: dict[str, Format] = {
     "csv": CsvFiles(),
     "json": JsonFiles(),
     "parquet": ParquetFiles(),
+    "avro": AvroFiles(),
+    "orc": OrcFiles(),
 }
 
 

@@ -20,7 +20,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.types import StringType, StructField, StructType
 
 from tidegate_spark.errors import BrokenFile, NotSupported
-from tidegate_spark.sources import rows
+from tidegate_spark.sources import rows, unknown
 from tidegate_spark.storage import Storage
 from tidegate_spark.types import is_nested
 from tidegate_spark.work import Contract, SourceFile
@@ -31,7 +31,12 @@ _UNREADABLE_SUFFIXES = (".zst", ".zstd", ".lz4", ".snappy", ".deflate", ".zip", 
 
 
 class CsvFiles:
-    """Options of the contract: header, delimiter, quote, escape, null_value, encoding, multiline."""
+    """Options of the contract: header, delimiter, quote, escape, null_value, encoding, multiline.
+
+    Plain, `.gz` or `.bz2`: the suffix says which.
+    """
+
+    raw_type = "string"
 
     def layout_of(self, file: SourceFile, contract: Contract, storage: Storage) -> Hashable:
         """The column names in the file's own order."""
@@ -41,7 +46,7 @@ class CsvFiles:
         if not _has_header(contract):
             return expected
         header = _header_of(file, contract, storage)
-        _check_names(header, expected, [name for name in expected if not rows.may_be_absent(name, contract)])
+        _check_names(header, contract)
         return header
 
     def read(self, session: SparkSession, uris: Sequence[str], layout: Hashable, contract: Contract) -> DataFrame:
@@ -61,8 +66,18 @@ class CsvFiles:
             column.name: rows.from_text(column.name, column.type) if column.name in names else rows.absent(column.type)
             for column in contract.file_columns
         }
-        brought = sf.array(*(sf.lit(name) for name in names))
-        return rows.checked(frame, contract, cells, [fields, *undecodable], brought=brought)
+        text = {name: sf.col(rows.quoted(name)) for name in names}
+        # Spark keeps a line as it was only if its number of fields is wrong; others are written again.
+        line = sf.to_csv(sf.struct(*text.values()), _written(contract))
+        return rows.checked(
+            frame,
+            contract,
+            cells,
+            [fields, *undecodable],
+            raw=sf.coalesce(sf.col(rows.CORRUPT), line),
+            brought=sf.array(*(sf.lit(name) for name in names)),
+            unknown=unknown.as_map(names, contract, text),
+        )
 
 
 def _has_header(contract: Contract) -> bool:
@@ -85,6 +100,17 @@ def _spark_options(contract: Contract, encoding: str) -> dict[str, Any]:
         # A quoted value may hold line breaks (RFC 4180). The price: one file is one task.
         "multiLine": bool(options.get("multiline", True)),
         "recursiveFileLookup": True,  # no partition columns out of path segments such as `day=1`
+    }
+
+
+def _written(contract: Contract) -> dict[str, str]:
+    """How a line is written that had these values."""
+    options = contract.options
+    return {
+        "sep": str(options.get("delimiter") or ","),
+        "quote": _quote(contract),
+        "escape": _escape(contract),
+        "nullValue": str(options.get("null_value") or ""),
     }
 
 
@@ -162,24 +188,18 @@ def _first_record(text: str, contract: Contract, *, is_all: bool) -> tuple[str, 
     return tuple(name.strip() for name in record)
 
 
-def _check_names(header: tuple[str, ...], expected: tuple[str, ...], needed: Sequence[str]) -> None:
+def _check_names(header: tuple[str, ...], contract: Contract) -> None:
     """Raises BrokenFile with all that is wrong at once."""
     if any(rows.REPLACEMENT in name or "\x00" in name for name in header):
         raise BrokenFile("its header is not in the contract's encoding; save the file in that encoding")
     faults = []
     twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
-        faults.append(f"column {_listed(twice)} more than once in the header")
-    unknown = [name for name in header if name not in expected]
+        faults.append(f"column {unknown.listed(twice)} more than once in the header")
+    needed = [column.name for column in contract.file_columns if not rows.may_be_absent(column.name, contract)]
     missing = [name for name in needed if name not in header]
     if missing:
-        faults.append(f"column {_listed(missing)} missing from the header")
-    if unknown:
-        faults.append(f"column {_listed(unknown)} in the header is not in the contract")
+        faults.append(f"column {unknown.listed(missing)} missing from the header")
+    faults += unknown.faults_of(list(dict.fromkeys(header)), contract, where="header")
     if faults:
-        raise BrokenFile("; ".join(faults) + ". Send the file with the contract's columns, or change the contract")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name[:60]) for name in names[:8])
-    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
+        raise BrokenFile(f"{'; '.join(faults)}. {unknown.WHAT_TO_DO}")

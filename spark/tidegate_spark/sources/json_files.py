@@ -9,7 +9,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.types import DataType, StringType, StructField, StructType, _parse_datatype_string
 
 from tidegate_spark.errors import BrokenFile
-from tidegate_spark.sources import rows
+from tidegate_spark.sources import rows, unknown
 from tidegate_spark.storage import Storage
 from tidegate_spark.types import is_nested
 from tidegate_spark.work import Column as ContractColumn
@@ -24,7 +24,9 @@ _UNREADABLE_SUFFIXES = (".zst", ".zstd", ".lz4", ".snappy", ".deflate", ".zip", 
 
 
 class JsonFiles:
-    """UTF-8, plain or gzipped. All files have one layout: what is in a line, the line itself says."""
+    """UTF-8, plain, `.gz` or `.bz2`. All files have one layout: what is in a line, the line itself says."""
+
+    raw_type = "string"
 
     def layout_of(self, file: SourceFile, contract: Contract, storage: Storage) -> Hashable:  # noqa: ARG002
         if file.key.lower().endswith(_UNREADABLE_SUFFIXES):
@@ -62,8 +64,10 @@ class JsonFiles:
             contract,
             cells,
             _line_problems(contract),
+            raw=sf.col(_LINE),
             blank=sf.trim(sf.col(_LINE)) == sf.lit(""),
             brought=sf.map_keys(sf.col(_OBJECTS)[0]),
+            unknown=_unknown_values(contract) if unknown.are_welcome(contract) else None,
         )
 
 
@@ -92,9 +96,9 @@ def _cell(column: ContractColumn) -> rows.Cell:
 
 
 def _line_problems(contract: Contract) -> list[Column]:
-    known = sf.array(*(sf.lit(column.name) for column in contract.file_columns))
     bytes_of_line = sf.col(_STORED).cast("binary")
-    unknown = sf.array_except(sf.map_keys(sf.col(_OBJECTS)[0]), known)
+    names = sf.map_keys(sf.col(_OBJECTS)[0])
+    others = sf.array_except(names, _known(contract))
     return [
         sf.when(
             sf.encode(sf.decode(bytes_of_line, "UTF-8"), "UTF-8") != bytes_of_line,
@@ -105,15 +109,45 @@ def _line_problems(contract: Contract) -> list[Column]:
             sf.lit("is not one JSON object; write each object on a line of its own"),
         ),
         sf.when(
-            sf.size(unknown) > 0,
-            sf.concat(sf.lit("column "), sf.array_join(unknown, ", "), sf.lit(" is not in the contract")),
+            sf.size(sf.array_distinct(names)) != sf.size(names), sf.lit("names a column more than once; write it once")
         ),
+        *_unknown_problems(others, contract),
         # Nested values of a wrong type leave their mark on the object as a whole.
         sf.when(
             sf.col(f"{_OBJECT}.{rows.CORRUPT}").isNotNull(),
             _first_misfit(contract),
         ),
     ]
+
+
+def _known(contract: Contract) -> Column:
+    return sf.array(*(sf.lit(column.name) for column in contract.file_columns)).cast("array<string>")
+
+
+def _unknown_problems(others: Column, contract: Contract) -> list[Column]:
+    def problem(names: Column, why: str) -> Column:
+        return sf.when(sf.size(names) > 0, sf.concat(sf.lit("column "), sf.array_join(names, ", "), sf.lit(why)))
+
+    if not unknown.are_welcome(contract):
+        return [problem(others, " is not in the contract")]
+    lowered = sf.transform(others, sf.lower)
+    return [
+        problem(unknown.unfit_in(others, contract), f" can't be added to the table: {unknown.FIT_NAMES}"),
+        sf.when(
+            sf.size(sf.array_distinct(lowered)) != sf.size(lowered),
+            sf.lit("has columns whose names differ by upper and lower case alone"),
+        ),
+    ]
+
+
+def _unknown_values(contract: Contract) -> Column:
+    others = sf.map_filter(sf.col(_OBJECTS)[0], lambda name, _: ~sf.array_contains(_known(contract), name))
+    # Two names that became one are the row's problem, not an exception.
+    pairs = sf.transform(
+        sf.map_entries(others), lambda pair: sf.struct(sf.lower(pair["key"]).alias("key"), pair["value"].alias("value"))
+    )
+    names = sf.transform(pairs, lambda pair: pair["key"])
+    return sf.when(sf.size(sf.array_distinct(names)) == sf.size(names), sf.map_from_entries(pairs))
 
 
 def _first_misfit(contract: Contract) -> Column:

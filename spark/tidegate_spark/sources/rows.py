@@ -8,10 +8,10 @@ inside for each value that doesn't fit, which took a hundred times as long (0.2 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
 from tidegate_spark.work import Contract
@@ -24,6 +24,10 @@ ROW_ID = "_tidegate_row_id"
 """Grows with the row within its part, without gaps. Says nothing across parts."""
 PROBLEM = "_tidegate_problem"
 """What is wrong with the row, for people; null in nearly all."""
+RAW = "_tidegate_raw"
+"""The row as it came: its text, or a map of its values as text. Asked for where something is wrong with it."""
+UNKNOWN = "_tidegate_unknown"
+"""Where the contract lets columns be added: the values, as text, of those that it doesn't name."""
 BLANK = "_tidegate_blank"
 """A line with nothing on it: counted, never merged."""
 SET = "_tidegate_brought"
@@ -61,12 +65,12 @@ def text_literal(value: str) -> str:
     return f"'{escaped}'"
 
 
-def from_text(name: str, type_name: str) -> Cell:
+def from_text(name: str, type_name: str, text: Column | None = None) -> Cell:
     """The text column `name` as `type_name`, if nothing is lost: digits, a time of day.
 
     `12.0` is a whole number, as pandas writes it, and midnight is a date.
     """
-    raw = sf.col(quoted(name))
+    raw = sf.col(quoted(name)) if text is None else text
     if type_name == "string":
         return Cell(raw, sf.lit(None).cast("string"))
     value = raw.cast(type_name)
@@ -111,26 +115,24 @@ def undecodable(name: str, encoding: str) -> Column:
 def checked(
     frame: DataFrame,
     contract: Contract,
-    cells: dict[str, Cell],
+    cells: Mapping[str, Cell],
     problems: Sequence[Column],
     *,
+    raw: Column,
     blank: Column | None = None,
     brought: Column | None = None,
+    unknown: Column | None = None,
 ) -> DataFrame:
     """The contract's columns of a file, typed, and the columns of this module.
 
     `problems` of the row as a whole come before those of its values: they are the reason for them. `brought` are
-    the names of the columns that the row has a value for, be it null; without it, all.
+    the names of the columns that the row has a value for, be it null; without it, all. `unknown` are the values of
+    columns that the contract doesn't name.
     """
     columns = contract.file_columns
-    null_keys = [
-        sf.when(cells[column.name].value.isNull(), sf.lit(f"key column {column.name} is null"))
-        for column in columns
-        if column.name in contract.keys
-    ]
-    found = [*problems, *(cells[column.name].problem for column in columns), *null_keys]
-    problem = sf.coalesce(*found, sf.lit(None).cast("string"))
+    problem = sf.coalesce(*problems, *(cells[column.name].problem for column in columns), sf.lit(None).cast("string"))
     is_blank = sf.lit(False) if blank is None else blank
+    others = sf.lit(None).cast("map<string,string>") if unknown is None else unknown
     return frame.select(
         *(cells[column.name].value.alias(column.name) for column in columns),
         sf.col("_metadata.file_path").alias(FILE),
@@ -138,11 +140,28 @@ def checked(
         sf.monotonically_increasing_id().alias(ROW_ID),
         sf.when(~is_blank, problem).alias(PROBLEM),
         is_blank.alias(BLANK),
+        raw.alias(RAW),
         *([_set_columns(contract, cells, brought).alias(SET)] if contract.partial_updates else []),
+        *([others.alias(UNKNOWN)] if contract.evolution != "strict" else []),
     )
 
 
-def _set_columns(contract: Contract, cells: dict[str, Cell], brought: Column | None) -> Column:
+def nothing(session: SparkSession, contract: Contract, raw_type: str) -> DataFrame:
+    """What :func:`checked` makes of no file at all."""
+    return session.range(0).select(
+        *(sf.lit(None).cast(column.type).alias(column.name) for column in contract.file_columns),
+        sf.lit("").alias(FILE),
+        sf.lit(0).cast("bigint").alias(BLOCK),
+        sf.col("id").alias(ROW_ID),
+        sf.lit(None).cast("string").alias(PROBLEM),
+        sf.lit(False).alias(BLANK),
+        sf.lit(None).cast(raw_type).alias(RAW),
+        *([sf.array().cast("array<string>").alias(SET)] if contract.partial_updates else []),
+        *([sf.lit(None).cast("map<string,string>").alias(UNKNOWN)] if contract.evolution != "strict" else []),
+    )
+
+
+def _set_columns(contract: Contract, cells: Mapping[str, Cell], brought: Column | None) -> Column:
     names = sf.array(*(sf.lit(column.name) for column in contract.file_columns))
     found = names if brought is None else sf.array_intersect(names, brought)
     if not contract.ignore_null_updates:

@@ -8,9 +8,11 @@ from typing import Literal
 
 from pyspark.sql import DataFrame
 
+from tidegate_spark.origin import REASON
 from tidegate_spark.table import Target
 
-REASON = "_tidegate_reason"
+__all__ = ["REASON", "MergePlan", "append", "nothing_to_do", "plan_void"]
+
 Operation = Literal["merge", "append", "nothing"]
 
 

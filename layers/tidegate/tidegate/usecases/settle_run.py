@@ -47,6 +47,7 @@ def settle_group(request: SettleRequest, *, ports: SettlePorts, now: datetime) -
         "voided": len(settled.voided),
         "unsettled": len(settled.unsettled),
         "rejected_files": sum(each["rejected_files"] for each in settled.merged),
+        "quarantined_rows": sum(each["rows"].get("quarantined", 0) for each in settled.merged),
         "failed_files": sum(each["failed_files"] for each in settled.voided),
     }
 
