@@ -5,6 +5,7 @@ quarantined as too late, never resurrected." (the design)
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,13 @@ def purge(lake: Any, table: str, now: datetime = MONTH_LATER) -> int:
     from tidegate_spark.strategies.tombstones import purge_tombstones
     from tidegate_spark.table import Target
 
-    target = Target(_session_of(lake.spark, table), Storage(lake.spark), lake.target(table))
-    return purge_tombstones(target, parsed(lake, table), now)
+    def in_a_thread() -> int:
+        # As in the job: the session of a table is the active one of a thread of its own.
+        target = Target(_session_of(lake.spark, table), Storage(lake.spark), lake.target(table))
+        return purge_tombstones(target, parsed(lake, table), now)
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(in_a_thread).result()
 
 
 def parsed(lake: Any, table: str) -> Any:

@@ -22,6 +22,8 @@ from tidegate_spark.table import Target
 from tidegate_spark.work import METADATA_COLUMNS, Contract
 
 _ORDER = "_tidegate_order"
+_DELETED_AT = "_tidegate_deleted_at"
+_SEQUENCE = "_tidegate_sequence"
 _IS_KNOWN = "_tidegate_is_known"
 """Has the key a tombstone? Then what was purged is none of its business."""
 _FIELDS = (*PLACE, "batch")
@@ -94,8 +96,8 @@ def fold(rows: DataFrame, contract: Contract) -> DataFrame:
     order = sf.expr(order_of("change", contract, deleted=f"change.{DELETED}"))
     deleted_at = sf.max(sf.when(sf.col(DELETED), sf.col(_ORDER))).over(Window.partitionBy(*keys))
     ordered = rows.alias("change").withColumn(_ORDER, order)
-    after_delete = ordered.withColumn(LAST_DELETE, sf.greatest(deleted_at, sf.col(TOMBSTONE)))
-    is_set = f"NOT {DELETED} AND {is_after(_ORDER, LAST_DELETE)}"
+    after_delete = ordered.withColumn(_DELETED_AT, sf.greatest(deleted_at, sf.col(TOMBSTONE)))
+    is_set = f"NOT {DELETED} AND {is_after(_ORDER, _DELETED_AT)}"
     own = _own_columns(contract)
 
     def newest(value: str, *, where: str) -> Column:
@@ -107,20 +109,24 @@ def fold(rows: DataFrame, contract: Contract) -> DataFrame:
         newest(f"struct({quoted(name)} AS value, {_ORDER} AS at)", where=where).alias(f"set {name}")
         for name, where in sets.items()
     ]
-    sequence = [newest(quoted(contract.sequence_by), where=is_set).alias("sequence")] if contract.sequence_by else []
+    sequence = [newest(quoted(contract.sequence_by), where=is_set).alias(_SEQUENCE)] if contract.sequence_by else []
     folded = after_delete.groupBy(*keys).agg(
         newest(ORIGIN, where=is_set).alias(ORIGIN),
-        sf.first(LAST_DELETE).alias(LAST_DELETE),
+        sf.first(_DELETED_AT).alias(_DELETED_AT),
         sf.first(sf.col(TOMBSTONE).isNotNull()).alias(_IS_KNOWN),
         sf.expr(f"count_if({is_set}) = 0").alias(DELETED),
         *sequence,
         *columns,
     )
     orders = _orders({name: f"{quoted(f'set {name}')}.at" for name in own}, contract)
-    origin = [*(f"{ORIGIN}.{field} AS {field}" for field in _FIELDS), f"{orders} AS {ORDERS}", LAST_DELETE]
+    origin = [
+        *(f"{ORIGIN}.{field} AS {field}" for field in _FIELDS),
+        f"{orders} AS {ORDERS}",
+        f"{_DELETED_AT} AS {LAST_DELETE}",
+    ]
     given = {name: f"{quoted(f'set {name}')}.value" for name in own}
     if contract.sequence_by:
-        given[contract.sequence_by] = "sequence"
+        given[contract.sequence_by] = _SEQUENCE
     return folded.select(
         *(sf.expr(given.get(c.name, quoted(c.name))).alias(c.name) for c in contract.columns),
         sf.expr(f"struct({', '.join(origin)})").alias(ORIGIN),

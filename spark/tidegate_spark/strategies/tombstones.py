@@ -34,6 +34,7 @@ from tidegate_spark.strategies.plan import REASON
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
 
+_IS_NEWEST = "_tidegate_is_newest"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TOMBSTONE = "_tidegate_tombstone"
 """A column of changes: the order of the newest tombstone of their key, null if there is none."""
@@ -184,7 +185,7 @@ def purge_tombstones(target: Target, contract: Contract, now: datetime) -> int:
     going = _going(history, contract, now)
     found = going.agg(
         sf.count("*").alias("tombstones"),
-        sf.count_if("is_newest").alias("newest"),
+        sf.count_if(_IS_NEWEST).alias("newest"),
         sf.expr(_through(contract) if can_purge(contract) else "NULL").alias("through"),
     ).first()
     if found is None or not found["tombstones"]:
@@ -207,7 +208,7 @@ def _going(history: SideTable, contract: Contract, now: datetime) -> DataFrame:
     """The tombstones that a purge takes away, and whether each is its key's newest."""
     of_key = Window.partitionBy(*(sf.col(quoted(key)) for key in contract.keys))
     newest_first = of_key.orderBy(sf.expr(order_of("tombstone", contract, deleted="true")).desc())
-    ranked = history.delta.toDF().alias("tombstone").withColumn("is_newest", sf.row_number().over(newest_first) == 1)
+    ranked = history.delta.toDF().alias("tombstone").withColumn(_IS_NEWEST, sf.row_number().over(newest_first) == 1)
     expired = "false"
     if can_purge(contract):
         arrived = text_of(now.astimezone(UTC) - timedelta(seconds=contract.tombstones_s), "timestamp")
@@ -215,7 +216,7 @@ def _going(history: SideTable, contract: Contract, now: datetime) -> DataFrame:
             f"tombstone.{ORIGIN}.event_time < CAST({text_literal(arrived)} AS timestamp) "
             f"AND {horizon_of(contract, now).reaches('tombstone')}"
         )
-    return ranked.alias("tombstone").where(f"NOT is_newest OR ({expired})")
+    return ranked.alias("tombstone").where(f"NOT {_IS_NEWEST} OR ({expired})")
 
 
 def _through(contract: Contract) -> str:
@@ -229,7 +230,7 @@ def _through(contract: Contract) -> str:
         "timestamp_ntz": (value, "TIMESTAMP_NTZ '1970-01-01 00:00:00'"),
         "date": (value, "DATE '1970-01-01'"),
     }[type_of(contract)]
-    return f"greatest(max(CASE WHEN is_newest THEN {value} END), {first})"
+    return f"greatest(max(CASE WHEN {_IS_NEWEST} THEN {value} END), {first})"
 
 
 def _text_of(through: int | datetime | date, contract: Contract) -> str:
