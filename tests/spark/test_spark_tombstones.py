@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-COLUMNS = {"id": "int", "value": "string", "seq": "timestamp"}
+COLUMNS = {"id": "int", "name": "string", "seq": "timestamp"}
 MERGE = {"strategy": "cdc", "sequence_by": "seq", "delete_when": "op = 'D'"}
 READS = [{"name": "op", "type": "string"}]
 MONTH_LATER = datetime(2026, 2, 10, tzinfo=UTC)
 """More than 30 days after the arrivals of these tests."""
 
 
-def line(key: int, value: str | None, seq: int | None, op: str = "U", **more: Any) -> dict[str, Any]:
+def line(key: int, name: str | None, seq: int | None, op: str = "U", **more: Any) -> dict[str, Any]:
     """A change; `seq` counts minutes of one hour."""
     moment = None if seq is None else f"2026-01-01T12:{seq:02d}:00Z"
-    return {"id": key, "value": value, "seq": moment, "op": op, **more}
+    return {"id": key, "name": name, "seq": moment, "op": op, **more}
 
 
 def land(lake: Any, *lines: dict[str, Any], **entry: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_each_case_of_a_deleted_key(lake: Any) -> None:
         (7, "second life"),
         (9, "newer than a delete without a sequence"),
     ]
-    assert lake.rows("keys", "id", "value") == alive
+    assert lake.rows("keys", "id", "name") == alive
     assert [receipt["rows"]["deleted"] for receipt in receipts] == [0, 4, 0, 0]
     assert [receipt["table_rows"] for receipt in receipts] == [6, 3, 4, 5]
     remembered = tombstones(lake, "keys")
@@ -122,7 +122,7 @@ def test_each_case_of_a_deleted_key(lake: Any) -> None:
     # WHEN all of it comes again, backwards and at once
     again = run(lake, lake.batch("keys", 5, [fourth]), lake.batch("keys", 6, [first, second, third]))
     # THEN nothing changes, and no tombstone is written twice
-    assert lake.rows("keys", "id", "value") == alive
+    assert lake.rows("keys", "id", "name") == alive
     assert tombstones(lake, "keys") == remembered
     assert [r["rows"][name] for r in again for name in ("inserted", "updated", "deleted")] == [0] * 6
 
@@ -162,7 +162,7 @@ def test_an_attempt_that_died_between_the_two_commits_is_done_again_or_voided(
     # THEN it leaves no tombstone, and an older change of the key is taken
     assert (receipt["outcome"], tombstones(lake, "died")) == ("voided", [(1, 2), (3, 2)])
     run(lake, lake.batch("died", 4, [land(lake, line(2, "older than the voided delete", 2))]))
-    assert lake.rows("died", "id", "value") == [(2, "older than the voided delete")]
+    assert lake.rows("died", "id", "name") == [(2, "older than the voided delete")]
 
 
 def test_without_a_delete_nothing_more_is_read_or_written(lake: Any) -> None:
@@ -204,7 +204,7 @@ def test_a_change_that_comes_after_the_purge_is_refused(
 
     def spy(*given: Any) -> Any:
         plan = plan_merge(*given)
-        refused.append(sorted(map(tuple, plan.refused.select("id", "value", "_tidegate_reason").collect())))
+        refused.append(sorted(map(tuple, plan.refused.select("id", "name", "_tidegate_reason").collect())))
         assert [name for name in plan.refused.columns if name != "_tidegate_reason"] == given[1].rows.columns
         return plan
 
@@ -229,7 +229,7 @@ def test_a_change_that_comes_after_the_purge_is_refused(
     assert "with seq at or before 2026-01-01T12:50:00.000000Z" in refused[0][0][2]
     assert "send it again with a later seq" in refused[0][0][2]
     assert "refused with seq at or before 2026-01-01T12:50" in receipt["plan"]
-    assert lake.rows("late", "id", "value") == [(3, "a living key"), (4, "reborn"), (7, "a new key, later")]
+    assert lake.rows("late", "id", "name") == [(3, "a living key"), (4, "reborn"), (7, "a new key, later")]
     assert tombstones(lake, "late") == [(2, 3)]
 
 
@@ -241,18 +241,18 @@ def test_what_was_purged_sets_no_column_of_a_new_row(lake: Any) -> None:
 
     def change(key: int, seq: int, **columns: Any) -> dict[str, Any]:
         found = line(key, None, seq)
-        del found["value"]
+        del found["name"]
         return {**found, **columns}
 
     # WHEN older changes come after, before, and together with the newer ones
     run(
         lake,
-        lake.batch("parts", 2, [land(lake, change(1, 30, value="new"), change(2, 10, other="old"))]),
-        lake.batch("parts", 3, [land(lake, change(1, 10, other="old"), change(2, 30, value="new"))]),
-        lake.batch("parts", 4, [land(lake, change(3, 10, other="old"), change(3, 30, value="new"))]),
+        lake.batch("parts", 2, [land(lake, change(1, 30, name="new"), change(2, 10, other="old"))]),
+        lake.batch("parts", 3, [land(lake, change(1, 10, other="old"), change(2, 30, name="new"))]),
+        lake.batch("parts", 4, [land(lake, change(3, 10, other="old"), change(3, 30, name="new"))]),
     )
     # THEN they set nothing, in whichever order
-    assert lake.rows("parts", "id", "value", "other") == [(1, "new", None), (2, "new", None), (3, "new", None)]
+    assert lake.rows("parts", "id", "name", "other") == [(1, "new", None), (2, "new", None), (3, "new", None)]
 
 
 def test_sequences_that_are_no_times_and_values_from_the_future_are_kept(lake: Any) -> None:
@@ -261,8 +261,8 @@ def test_sequences_that_are_no_times_and_values_from_the_future_are_kept(lake: A
     contract(lake, "future")
     run(
         lake,
-        lake.batch("versions", 1, [land(lake, {"id": 1, "value": None, "seq": 1, "op": "D"})]),
-        lake.batch("versions", 2, [land(lake, {"id": 1, "value": None, "seq": 7, "op": "D"})]),
+        lake.batch("versions", 1, [land(lake, {"id": 1, "name": None, "seq": 1, "op": "D"})]),
+        lake.batch("versions", 2, [land(lake, {"id": 1, "name": None, "seq": 7, "op": "D"})]),
         lake.batch("future", 1, [land(lake, {**line(1, None, 1, "D"), "seq": "2199-01-01T00:00:00Z"})]),
     )
     # WHEN
@@ -270,8 +270,8 @@ def test_sequences_that_are_no_times_and_values_from_the_future_are_kept(lake: A
     # THEN only what another tombstone covers goes, and a new key's first version is taken
     assert went == (1, 0)
     assert (tombstones(lake, "versions"), tombstones(lake, "future")) == ([(1, 2)], [(1, 1)])
-    run(lake, lake.batch("versions", 3, [land(lake, {"id": 2, "value": "new", "seq": 1, "op": "I"})]))
-    assert lake.rows("versions", "id", "value") == [(2, "new")]
+    run(lake, lake.batch("versions", 3, [land(lake, {"id": 2, "name": "new", "seq": 1, "op": "I"})]))
+    assert lake.rows("versions", "id", "name") == [(2, "new")]
 
 
 def test_upsert_deletes_nothing_and_says_so(lake: Any) -> None:

@@ -13,7 +13,7 @@ def draw(rng: random.Random, most: int) -> Sequence[Row]:
     """Few sequence values, some missing, a third of the changes deletes: keys die and are born again."""
     return [
         {
-            "value": rng.choice(["a", "b", None]),
+            "name": rng.choice(["a", "b", None]),
             "seq": rng.choice([None, 1, 2, 3, 4]),
             "op": rng.choice(["U", None, "D"]),
         }
@@ -29,7 +29,7 @@ def order(change: Change) -> tuple[Any, ...]:
 
 def _row_of(newest: Change) -> Sequence[tuple[Any, ...]]:
     row = newest.row
-    return [] if row.get("op") == "D" else [(row["id"], row.get("value"), row.get("seq"))]
+    return [] if row.get("op") == "D" else [(row["id"], row.get("name"), row.get("seq"))]
 
 
 def table(changes: Sequence[Change]) -> Sequence[tuple[Any, ...]]:
@@ -43,7 +43,7 @@ def table_by_arrival(changes: Sequence[Change]) -> Sequence[tuple[Any, ...]]:
 
 
 _COLUMNS = {
-    "columns": {"id": "bigint", "value": "string", "seq": "int"},
+    "columns": {"id": "bigint", "name": "string", "seq": "int"},
     "reads": [{"name": "op", "type": "string"}],
     "format": "json",
 }
@@ -56,12 +56,12 @@ CASE = KeyedCase(
     },
     draw=draw,
     table=table,
-    shown=("id", "value", "seq"),
+    shown=("id", "name", "seq"),
 )
 BY_ARRIVAL = KeyedCase(
     name="cdc without a sequence column",
     contract={**_COLUMNS, "merge": {"strategy": "cdc", "keys": ["id"], "delete_when": "op = 'D'"}},
     draw=draw,
     table=table_by_arrival,
-    shown=("id", "value", "seq"),
+    shown=("id", "name", "seq"),
 )

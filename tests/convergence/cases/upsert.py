@@ -12,7 +12,7 @@ from convergence.histories import Change, KeyedCase, Row
 def draw(rng: random.Random, most: int) -> Sequence[Row]:
     """Few sequence values, some missing: ties are common."""
     return [
-        {"value": rng.choice(["a", "b", None]), "seq": rng.choice([None, 1, 2, 3])} for _ in range(rng.randint(1, most))
+        {"name": rng.choice(["a", "b", None]), "seq": rng.choice([None, 1, 2, 3])} for _ in range(rng.randint(1, most))
     ]
 
 
@@ -25,17 +25,17 @@ def order(change: Change) -> tuple[Any, ...]:
 def table(changes: Sequence[Change]) -> Sequence[tuple[Any, ...]]:
     """The newest."""
     newest = max(changes, key=order).row
-    return [(newest["id"], newest.get("value"), newest.get("seq"))]
+    return [(newest["id"], newest.get("name"), newest.get("seq"))]
 
 
 CASE = KeyedCase(
     name="upsert",
     contract={
-        "columns": {"id": "bigint", "value": "string", "seq": "int"},
+        "columns": {"id": "bigint", "name": "string", "seq": "int"},
         "format": "json",
         "merge": {"strategy": "upsert", "keys": ["id"], "sequence_by": "seq"},
     },
     draw=draw,
     table=table,
-    shown=("id", "value", "seq"),
+    shown=("id", "name", "seq"),
 )
