@@ -1,7 +1,8 @@
 """Where a row comes from, and its place in the one total order of changes.
 
 "(sequence, delete last, arrival's event time, bucket and key, padded sequencer, position in the file)": no two
-changes have one place, and a replay doesn't change it.
+changes have one place, and a replay doesn't change it. Without a sequence column the arrival's own order is the
+sequence: then "delete last" has no ties to break, and as a first field it would let no key be born again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ REASON = "_tidegate_reason"
 """A column of changes that a strategy can't take: why, for people."""
 PLACE = ("event_time", "source", "sequencer", "position")
 """The fields of `_tidegate` that tell apart any two changes; without the batch, which a replay changes."""
+ORDERS = "orders"
+LAST_DELETE = "last_delete"
+_PLACE_TYPES = {"event_time": "timestamp", "source": "string", "sequencer": "string", "position": "bigint"}
 
 
 def order_of(side: str, contract: Contract, *, deleted: str = "false") -> str:
@@ -28,10 +32,29 @@ def order_of(side: str, contract: Contract, *, deleted: str = "false") -> str:
     `deleted` is a SQL condition: of two changes of one sequence value, the one that deletes is the later.
     """
     fields = [f"{side}.{ORIGIN}.{name} AS {name}" for name in PLACE]
-    fields.insert(0, f"{deleted} AS deleted")
     if contract.sequence_by:
-        fields.insert(0, f"{side}.{quoted(contract.sequence_by)} AS sequence")
+        fields = [f"{side}.{quoted(contract.sequence_by)} AS sequence", f"{deleted} AS deleted", *fields]
     return f"struct({', '.join(fields)})"
+
+
+def order_type(contract: Contract) -> str:
+    """The type of :func:`order_of`'s struct."""
+    fields = [f"{name}:{_PLACE_TYPES[name]}" for name in PLACE]
+    if contract.sequence_by:
+        types = {column.name: column.type for column in contract.columns}
+        fields = [f"sequence:{types[contract.sequence_by]}", "deleted:boolean", *fields]
+    return f"struct<{','.join(fields)}>"
+
+
+def origin_type(contract: Contract) -> str:
+    """The type of the table's `_tidegate`. Under partial updates a row remembers an order a column, by name, and
+
+    the newest delete of its key: its tombstone may be forgotten before a late change comes.
+    """
+    if not contract.partial_updates:
+        return ORIGIN_TYPE
+    order = order_type(contract)
+    return ORIGIN_TYPE.removesuffix(">") + f",{ORDERS}:map<string,{order}>,{LAST_DELETE}:{order}>"
 
 
 def place_of(side: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql.types import StructType, _parse_datatype_string
 
-from tidegate_spark.origin import ORIGIN, ORIGIN_TYPE
+from tidegate_spark.origin import ORIGIN, origin_type
 from tidegate_spark.work import Contract
 
 
@@ -18,4 +18,4 @@ def table_schema(contract: Contract) -> StructType:
     schema = StructType()
     for column in contract.columns:
         schema.add(column.name, _parse_datatype_string(column.type))
-    return schema.add(ORIGIN, _parse_datatype_string(ORIGIN_TYPE))
+    return schema.add(ORIGIN, _parse_datatype_string(origin_type(contract)))

@@ -17,6 +17,7 @@ from pyspark.sql.types import StructType
 
 from tidegate_spark.commit import numbered_commit
 from tidegate_spark.origin import ORIGIN
+from tidegate_spark.sources.rows import quoted, text_literal
 
 Kind = Literal["history", "quarantine"]
 KINDS: tuple[Kind, ...] = ("history", "quarantine")
@@ -54,6 +55,20 @@ class SideTable:
         if partition_by:
             builder = builder.partitionedBy(*partition_by)
         builder.execute()
+
+    def property(self, name: str) -> str | None:
+        """A property of it; None if it was never set."""
+        jvm: Any = self.session._jvm
+        log = jvm.org.apache.spark.sql.delta.DeltaLog
+        found = (
+            log.forTableWithSnapshot(self.session._jsparkSession, self.uri)._2().metadata().configuration().get(name)
+        )
+        return str(found.get()) if found.isDefined() else None
+
+    def set_property(self, name: str, value: str) -> None:
+        """One commit, which is no batch's."""
+        where = f"delta.{quoted(self.uri)}"
+        self.session.sql(f"ALTER TABLE {where} SET TBLPROPERTIES ({text_literal(name)} = {text_literal(value)})")
 
     def append(self, rows: DataFrame, batch: int, **told: Any) -> None:
         """Add the batch's rows, once. The table is made with the rows' schema if it isn't there."""

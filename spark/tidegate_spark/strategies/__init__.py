@@ -11,6 +11,7 @@ from collections.abc import Callable
 from tidegate_spark.changes import Changes
 from tidegate_spark.errors import NotSupported
 from tidegate_spark.strategies.append import plan_append
+from tidegate_spark.strategies.cdc import plan_cdc
 from tidegate_spark.strategies.plan import MergePlan, plan_void
 from tidegate_spark.strategies.upsert import plan_upsert
 from tidegate_spark.table import Target
@@ -21,6 +22,7 @@ __all__ = ["MergePlan", "plan_merge", "plan_void"]
 _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "upsert": plan_upsert,
     "append": plan_append,
+    "cdc": plan_cdc,
 }
 
 
@@ -33,4 +35,11 @@ def plan_merge(target: Target, changes: Changes, contract: Contract) -> MergePla
             f"Strategy {contract.strategy!r} of {contract.table} is unknown: this job knows "
             f"{', '.join(sorted(_STRATEGIES))}."
         ) from None
+    if contract.strategy != "cdc" and contract.partial_updates:
+        raise NotSupported(f"{contract.table} has partial_updates, which is of strategy cdc: say `strategy: cdc`.")
+    if contract.strategy in ("upsert", "append") and contract.delete_when:
+        raise NotSupported(
+            f"{contract.table} has delete_when and strategy {contract.strategy}, which deletes nothing: say "
+            "`strategy: cdc`, or leave delete_when out."
+        )
     return strategy(target, changes, contract)
