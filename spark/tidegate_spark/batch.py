@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from tidegate_spark.changes import Changes, read_changes
 from tidegate_spark.commit import Commit, numbered_commit
 from tidegate_spark.errors import JobError, TableRefused, summary
 from tidegate_spark.logs import Log
+from tidegate_spark.receipts import Rejection
 from tidegate_spark.side_tables import KINDS
 from tidegate_spark.storage import Storage
 from tidegate_spark.strategies import plan_merge, plan_void
@@ -100,8 +101,7 @@ def _merge(
     with watch.phase("read"):
         changes = read_changes(session, storage, manifest, log)
     try:
-        for rejection in changes.rejected:
-            log.warning("Rejected a file", file=rejection.file.source, reason=rejection.reason)
+        _warn_of(changes.rejected, log)
         with watch.phase("merge"):
             commit = _commit(target, changes, order=order, work=work, manifest=manifest, log=log)
         return receipts.committed(manifest, commit, replayed=not receipts.is_signed_by(commit, work))
@@ -119,6 +119,9 @@ def _commit(
     log: Log,
 ) -> Commit:
     plan = plan_merge(target, changes, manifest.contract)
+    if plan.rejected:
+        changes = changes.without(plan.rejected)
+        _warn_of(plan.rejected, log)
     log.info("Merging", plan=plan.sentence)
     story = receipts.told(
         manifest,
@@ -130,6 +133,11 @@ def _commit(
     )
     plan.prepare()
     return _commit_once(target, plan.run, story, manifest=manifest, log=log)
+
+
+def _warn_of(rejected: Iterable[Rejection], log: Log) -> None:
+    for rejection in rejected:
+        log.warning("Rejected a file", file=rejection.file.source, reason=rejection.reason)
 
 
 def _commit_void(target: Target, *, order: BatchOrder, work: Work, manifest: Manifest, log: Log) -> Commit:

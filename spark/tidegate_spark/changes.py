@@ -7,7 +7,7 @@ driver. A file that breaks its contract is left out whole, with the reason; the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -63,6 +63,16 @@ class Changes:
     @property
     def bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
+
+    def without(self, rejected: Iterable[Rejection]) -> Changes:
+        """What is told of them once a strategy has refused some files as a whole. `rows` stay as they are."""
+        refused = {rejection.file.index: rejection for rejection in rejected}
+        return replace(
+            self,
+            files=tuple(file for file in self.files if file.index not in refused),
+            rejected=tuple(sorted((*self.rejected, *refused.values()), key=lambda rejection: rejection.file.index)),
+            row_counts={index: count for index, count in self.row_counts.items() if index not in refused},
+        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tidegate_spark.changes import Changes
 from tidegate_spark.errors import NotSupported
 from tidegate_spark.strategies.append import plan_append
 from tidegate_spark.strategies.plan import MergePlan, plan_void
+from tidegate_spark.strategies.snapshot import plan_snapshot
 from tidegate_spark.strategies.upsert import plan_upsert
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
@@ -21,6 +22,7 @@ __all__ = ["MergePlan", "plan_merge", "plan_void"]
 _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "upsert": plan_upsert,
     "append": plan_append,
+    "snapshot": plan_snapshot,
 }
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pyspark.sql import DataFrame
 
+from tidegate_spark.receipts import Rejection
 from tidegate_spark.table import Target
 
 REASON = "_tidegate_reason"
@@ -30,6 +31,8 @@ class MergePlan:
     deletes: bool = False
     refused: DataFrame | None = None
     """Changes that the strategy can't take, with a column `_tidegate_reason`: they go to quarantine."""
+    rejected: tuple[Rejection, ...] = ()
+    """Files that the strategy can't take, though each of their rows can be read."""
 
 
 def nothing_to_do(target: Target, why: str) -> MergePlan:
