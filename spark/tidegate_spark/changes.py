@@ -17,6 +17,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 from tidegate_spark import reading
 from tidegate_spark.errors import BrokenWork, SourceChanged
 from tidegate_spark.logs import Log
+from tidegate_spark.markers import Marker, read_markers
 from tidegate_spark.origin import DELETED, ORIGIN, SET_COLUMNS
 from tidegate_spark.receipts import Rejection
 from tidegate_spark.sources import format_of, rows
@@ -51,6 +52,8 @@ class Changes:
     release_kept: reading.Release
     batch: int = 0
     """The batch's number: what side tables know its rows by."""
+    markers: tuple[Marker, ...] = ()
+    """Files without data that say which snapshots are complete."""
 
     @property
     def rows_read(self) -> int:
@@ -93,8 +96,9 @@ def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, lo
     contract = manifest.contract
     _check_places(manifest)
     bad_captures = _bad_captures(session, manifest)
-    candidates = [file for file in manifest.files if file.index not in bad_captures]
+    candidates = [file for file in manifest.data_files if file.index not in bad_captures]
     reader = reading.Reader(session, storage, format_of(contract), contract, log)
+    markers = read_markers(storage, manifest, bad_captures)
     kept = reader.keep_readable(candidates, _aggregates(contract))
     parts = [_part(row) for row in kept.parts]
     _check_unchanged(storage, manifest.files)
@@ -118,6 +122,7 @@ def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, lo
         key_ranges=tuple(_key_ranges(manifest, good_parts, by_uri)),
         release_kept=kept.release,
         batch=manifest.batch,
+        markers=markers,
     )
 
 
@@ -270,7 +275,8 @@ def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
     typed = [c for c in contract.source_columns if c.name in contract.captures and c.type != "string"]
     if not typed:
         return {}
-    values = [(file.index, *(file.captures[column.name] for column in typed)) for file in manifest.files]
+    # A marker is given those captures alone that are in its folder's name.
+    values = [(file.index, *(file.captures.get(column.name) for column in typed)) for file in manifest.files]
     schema = StructType(
         [StructField("index", LongType()), *(StructField(column.name, StringType()) for column in typed)]
     )

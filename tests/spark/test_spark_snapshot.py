@@ -44,8 +44,86 @@ def test_a_table_is_what_its_newest_snapshot_says(lake: Any) -> None:
     assert [receipt["delta_version"] for receipt in receipts] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("keep_history", [False, True])
-@pytest.mark.parametrize("by_sequence", [True, False])
+def test_a_file_that_says_no_scope_of_its_own_is_rejected_whole(lake: Any) -> None:
+    # GIVEN regions that rows say, not paths: one file has two, one has no row, one has a row without a key
+    columns = {"region": "string", "id": "int", "v": "string", "day": "int"}
+    _contract(lake, "stock", columns=columns, scope=["region"])
+    lake.contracts["stock"]["merge"]["sequence_by"] = "day"
+    files = {
+        "good.csv": "region,id,v,day\nnorth,1,a,5\nnorth,2,b,5\n",
+        "two.csv": "region,id,v,day\nnorth,1,x,6\nsouth,1,x,6\n",
+        "days.csv": "region,id,v,day\nsouth,1,x,6\nsouth,1,x,7\n",
+        "none.csv": "region,id,v,day\n",
+        "keyless.csv": "region,id,v,day\nsouth,1,x,6\nsouth,,x,6\n",
+        "null.csv": "region,id,v,day\nsouth,1,x,\n",
+        "other.csv": "region,id,v,day\n,1,o,5\n,1,p,5\n",
+    }
+    # WHEN
+    code, (receipt,) = lake.run(lake.batch("stock", 1, [lake.land(text, name) for name, text in files.items()]))
+    # THEN the others are merged; a null is a region like any other
+    assert code == 0, receipt["error"]
+    assert lake.rows("stock") == [("north", 1, "a", 5), ("north", 2, "b", 5), (None, 1, "p", 5)]
+    reasons = lake.reasons(receipt)
+    assert sorted(reasons) == ["days.csv", "keyless.csv", "none.csv", "null.csv", "two.csv"]
+    assert "column region is the scope of the snapshot, yet rows of the file have different" in reasons["two.csv"]
+    assert "column day is the order of the snapshot, yet" in reasons["days.csv"]
+    assert "has no rows, so nothing says its region" in reasons["none.csv"]
+    assert "column day is null" in reasons["null.csv"]
+    assert "row 2: key column id is null" in reasons["keyless.csv"]
+    assert receipt["files"]["read"] == 2
+
+
+@pytest.mark.parametrize("complete", ["marker", "manifest"])
+def test_the_files_of_a_folder_wait_for_its_marker(lake: Any, complete: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN two folders, each a snapshot of all
+    _contract(lake, "stock", complete=complete)
+    lake.contracts["stock"]["merge"]["keys"] = ["id"]
+
+    def file(day: int, name: str, text: str) -> dict[str, Any]:
+        return dict(lake.land(f"id,v\n{text}", f"stock/{day}/{name}.csv"))
+
+    def marker(day: int, *names: str) -> dict[str, Any]:
+        listed = "".join(f"{name}.csv\n" for name in names) if complete == "manifest" else ""
+        return dict(lake.land(listed, f"stock/{day}/_SUCCESS", marker=True))
+
+    a1, b1, c1 = file(1, "a", "1,a\n2,a\n"), file(1, "b", "2,b\n3,b\n"), file(1, "c", "9,c\n")
+    first = marker(1, "a", "b")
+    a2, b2 = file(2, "a", "2,A\n3,b\n"), file(2, "b", "7,B\n")
+    second = marker(2, "a", "b")
+    newer_a2 = file(2, "a", "3,c\n")
+    listed_only = complete == "manifest"
+    steps = [
+        # A file without its marker; the marker of another folder; then one whole, with the last row of a key.
+        ([a1, second], []),
+        ([first, b1], [(1, "a"), (2, "b"), (3, "b")]),
+        # A list waits for all that it names; a marker alone can't know that a file is missing.
+        ([a2], [(1, "a"), (2, "b"), (3, "b")] if listed_only else [(2, "A"), (3, "b")]),
+        ([b2, c1], [(2, "A"), (3, "b"), (7, "B")]),
+        # A newer version of one of the files, and all of it again.
+        ([newer_a2], [(3, "c"), (7, "B")]),
+        ([a1, b1, first, a2, b2, second], [(3, "c"), (7, "B")]),
+    ]
+    batches = [lake.batch("stock", number, files) for number, (files, _) in enumerate(steps, start=1)]
+    # WHEN they come one after another; the second batch dies before its commit, and comes again
+    shown = []
+    for number, batch in enumerate(batches, start=1):
+        if number == 2:
+            with monkeypatch.context() as broken:
+                broken.setattr("tidegate_spark.batch._commit_once", _die)
+                code, _ = lake.run(batch, run_id="dies")
+                assert code != 0
+        code, (receipt,) = lake.run(batch, run_id=f"run-{number}")
+        assert code == 0, receipt["error"]
+        shown.append(lake.rows("stock"))
+    # THEN
+    assert shown == [table for _, table in steps]
+
+
+def _die(*_: Any, **__: Any) -> None:
+    raise ConnectionError("the driver dies between two commits")
+
+
+@pytest.mark.parametrize(("keep_history", "by_sequence"), [(False, False), (True, True), (True, False)])
 def test_any_order_repetition_and_batching_gives_the_same_table(
     lake: Any, keep_history: bool, by_sequence: bool
 ) -> None:
@@ -75,14 +153,14 @@ def test_any_order_repetition_and_batching_gives_the_same_table(
     if not keep_history:
         assert lake.rows("stock", "region", "id", "v", "w") == case.table(files)
         return
-    times = [lake_time(name, by_sequence) for name in ("valid_from", "valid_to")]
+    times = [_as_drawn(name, by_sequence) for name in ("valid_from", "valid_to")]
     found = [
         tuple(row) for row in lake.read("stock").selectExpr("region", "id", "v", "w", *times, "is_current").collect()
     ]
     assert sorted(found, key=repr) == case.history(files)
 
 
-def lake_time(name: str, by_sequence: bool) -> str:
+def _as_drawn(name: str, by_sequence: bool) -> str:
     zoned = f"to_utc_timestamp({name}, current_timezone())"
     return name if by_sequence else f"date_format({zoned}, \"yyyy-MM-dd'T'HH:mm:ss.SSS'Z'\")"
 

@@ -18,14 +18,9 @@ from tidegate_spark.origin import ORIGIN, place_of
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.differences import differences, merge_differences, same_row
 from tidegate_spark.strategies.plan import MergePlan, append, nothing_to_do
-from tidegate_spark.strategies.snapshot_files import AT, ID, INDEX, SCOPE, find_snapshots, scope_literals, scope_of
-from tidegate_spark.strategies.snapshot_list import (
-    applied_before,
-    newest_a_moment,
-    newest_a_scope,
-    remember,
-    with_next,
-)
+from tidegate_spark.strategies.snapshot_files import AT, ID, INDEX, SCOPE, list_snapshots, scope_literals, scope_of
+from tidegate_spark.strategies.snapshot_gathered import gather_files, gather_folders
+from tidegate_spark.strategies.snapshot_list import applied_before, decide, remember, with_next
 from tidegate_spark.strategies.snapshot_periods import VALID_FROM, VALID_TO, periods
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
@@ -35,31 +30,32 @@ _RANK = "_tidegate_rank"
 
 def plan_snapshot(target: Target, changes: Changes, contract: Contract) -> MergePlan:
     """Merge the differences between the table and what its snapshots say. Raises :class:`NotSupported`."""
-    found = find_snapshots(target, changes, contract)
-    applied = applied_before(target, found.listed, changes.batch)
-    keep_history = contract.snapshot.keep_history
-    choose = newest_a_moment if keep_history else newest_a_scope
-    chosen = choose(found.listed, applied).localCheckpoint()
-    # A row a file of the batch, at most.
-    indexes = {row[INDEX] for row in chosen.select(INDEX).collect()}
-    files = [file for file in changes.files if file.index in indexes]
-    plan = (
-        _merge(target, changes, contract, chosen=chosen, applied=applied, literals=scope_literals(files, contract))
-        if files
-        else nothing_to_do(target, "the table has newer snapshots, or these, or the batch has none")
+    gathered = (
+        gather_files(changes) if contract.snapshot.complete == "file" else gather_folders(target, changes, contract)
     )
-    return replace(
-        plan,
-        prepare=remember(target, found.listed, applied, changes.batch),
-        rejected=found.rejected,
-    )
+    listed = list_snapshots(target, gathered.snapshots, gathered.rows, contract)
+    applied = applied_before(target, listed.frame, changes.batch)
+    decision = decide(listed.frame, applied, of=[SCOPE, AT] if contract.snapshot.keep_history else [SCOPE])
+    if decision.chosen:
+        chosen = listed.frame.where(sf.col(INDEX).isin(*decision.chosen))
+        literals = scope_literals((each for each in gathered.snapshots if each.index in decision.chosen), contract)
+        plan = _merge(target, gathered.rows, contract, chosen=chosen, applied=applied, literals=literals)
+    else:
+        plan = nothing_to_do(target, gathered.why_nothing)
+
+    def prepare() -> None:
+        gathered.keep()
+        if decision.new:
+            remember(target, listed.frame.where(sf.col(INDEX).isin(*decision.new)), changes.batch)
+
+    return replace(plan, prepare=prepare, rejected=gathered.rejected(listed.problems))
 
 
 def _merge(
-    target: Target, changes: Changes, contract: Contract, *, chosen: DataFrame, applied: DataFrame, literals: list[str]
+    target: Target, rows: DataFrame, contract: Contract, *, chosen: DataFrame, applied: DataFrame, literals: list[str]
 ) -> MergePlan:
     present = _rows_of_scopes(target, contract, chosen, literals)
-    said = _rows_of_snapshots(changes.rows, contract, chosen)
+    said = _rows_of_snapshots(rows, contract, chosen)
     identity = identity_of(contract)
     compared = [column.name for column in contract.columns if column.name not in identity]
     if contract.snapshot.keep_history:
@@ -108,9 +104,8 @@ def _rows_of_scopes(target: Target, contract: Contract, chosen: DataFrame, liter
 
 def _rows_of_snapshots(rows: DataFrame, contract: Contract, chosen: DataFrame) -> DataFrame:
     """One row a key and chosen snapshot, with the snapshot's time. Of several in a snapshot the last counts."""
-    of = sf.struct(sf.col(f"{ORIGIN}.source").alias("source"), sf.col(f"{ORIGIN}.sequencer").alias("sequencer"))
     columns = [sf.col(quoted(column.name)) for column in contract.columns]
-    placed = rows.select(*columns, ORIGIN, of.alias(ID)).join(sf.broadcast(chosen.select(ID, AT)), ID, "inner")
+    placed = rows.select(*columns, ORIGIN, ID).join(sf.broadcast(chosen.select(ID, AT)), ID, "inner")
     key: list[Column | str] = [ID, *(sf.col(quoted(name)) for name in identity_of(contract))]
     last_first = Window.partitionBy(*key).orderBy(sf.expr(place_of("said")).desc())
     ranked = placed.alias("said").withColumn(_RANK, sf.row_number().over(last_first))

@@ -1,6 +1,6 @@
-"""Which snapshots a batch brings: of what, and their places in the order of snapshots.
+"""Of what the snapshots of a batch are, and their places in the order of snapshots.
 
-A snapshot is a version of a file. What it is a snapshot of (its scope) and its sequence value come from its path,
+What it is a snapshot of (its scope) and its sequence value come from its path,
 or from its rows, which must agree.
 """
 
@@ -11,15 +11,11 @@ from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
-from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from tidegate_spark.changes import Changes
 from tidegate_spark.errors import NotSupported
-from tidegate_spark.origin import ORIGIN
-from tidegate_spark.receipts import Rejection
 from tidegate_spark.sources.rows import quoted, text_literal
 from tidegate_spark.table import Target
-from tidegate_spark.work import Contract, SourceFile
+from tidegate_spark.work import Contract
 
 SCOPE = "scope"
 """A struct of the scope's columns; of a constant if the scope is the whole table."""
@@ -30,42 +26,58 @@ AT = "at"
 ID = "snapshot"
 """A struct that no other snapshot has: source and sequencer."""
 INDEX = "index"
+CONTENT = "content"
 _PROBLEM = "problem"
 
 
 @dataclass(frozen=True)
-class Snapshots:
-    """What a batch has of snapshots."""
+class Snapshot:
+    """A version of a file, or of the marker of a folder."""
 
-    listed: DataFrame
-    """A row each: `index` of its file, `scope`, `taken`, `at`, `snapshot` and `rows`. Small, and kept."""
-    rejected: tuple[Rejection, ...]
-    """Files that are no snapshot, with why."""
+    index: int
+    """What tells the snapshots of a batch apart."""
+    source: str
+    sequencer: str
+    event_time: str
+    rows: int
+    captures: Mapping[str, str]
+    content: str = ""
+    """Another text if a folder's snapshot has got other files; it is then taken in again."""
 
 
-def find_snapshots(target: Target, changes: Changes, contract: Contract) -> Snapshots:
-    """The snapshots of the batch, and the files that are none. Raises :class:`NotSupported`."""
+@dataclass(frozen=True)
+class Listed:
+    """A batch's snapshots as rows."""
+
+    frame: DataFrame
+    """A row each: `index`, `scope`, `taken`, `at`, `snapshot`, `content` and `rows`. As small as the list of files."""
+    problems: Mapping[int, str]
+    """Why a snapshot, by its index, can't be used; it isn't in `frame`."""
+
+
+def list_snapshots(target: Target, snapshots: Sequence[Snapshot], rows: DataFrame, contract: Contract) -> Listed:
+    """Their places, by their paths or by their rows, which have a column `snapshot`. Raises :class:`NotSupported`."""
     types = _types(contract)
     inside = [name for name in types if name not in contract.captures]
-    files = _files(target, changes, [name for name in types if name in contract.captures])
-    described = _with_values_of_rows(files, changes.rows, inside) if inside else files
+    described = _described(target, snapshots, [name for name in types if name in contract.captures])
+    described = _with_values_of_rows(described, rows, inside) if inside else described
     cells = {name: sf.col(quoted(f"value {name}")).cast(type_name) for name, type_name in types.items()}
     listed = described.select(
         INDEX,
         "rows",
+        CONTENT,
         _scope({name: cells[name] for name in contract.snapshot.scope}).alias(SCOPE),
         _taken(cells, contract).alias(TAKEN),
         (cells[contract.sequence_by] if contract.sequence_by else sf.col("event_time")).alias(AT),
         sf.struct("source", "sequencer").alias(ID),
         sf.coalesce(*_problems(inside, contract), sf.lit(None).cast("string")).alias(_PROBLEM),
-    ).localCheckpoint()
+    )
+    # Asked several times, and what rows say takes a pass over them.
+    listed = listed.localCheckpoint() if inside else listed
     problems = listed.where(sf.col(_PROBLEM).isNotNull()).select(INDEX, _PROBLEM).collect() if inside else []
-    by_index = {file.index: file for file in changes.files}
-    return Snapshots(
-        listed=listed.where(sf.col(_PROBLEM).isNull()).drop(_PROBLEM),
-        rejected=tuple(
-            Rejection(by_index[row[INDEX]], row[_PROBLEM], changes.row_counts.get(row[INDEX], 0)) for row in problems
-        ),
+    return Listed(
+        frame=listed.where(sf.col(_PROBLEM).isNull()).drop(_PROBLEM),
+        problems={row[INDEX]: row[_PROBLEM] for row in problems},
     )
 
 
@@ -74,17 +86,21 @@ def scope_of(side: str, contract: Contract) -> Column:
     return _scope({name: sf.col(f"{side}.{quoted(name)}") for name in contract.snapshot.scope})
 
 
-def scope_literals(files: Iterable[SourceFile], contract: Contract) -> list[str]:
+def scope_literals(snapshots: Iterable[Snapshot], contract: Contract) -> list[str]:
     """Conditions on `target` by which Delta skips files of other scopes, where paths say what the scope is."""
     types = {column.name: column.type for column in contract.columns}
-    listed = list(files)
+    listed = list(snapshots)
     conditions = []
     for name in contract.snapshot.scope:
         if name in contract.captures:
-            values = sorted({file.captures[name] for file in listed})
-            literals = ", ".join(f"CAST({text_literal(value)} AS {types[name]})" for value in values)
+            values = sorted({snapshot.captures[name] for snapshot in listed})
+            literals = ", ".join(_literal(value, types[name]) for value in values)
             conditions.append(f"target.{quoted(name)} IN ({literals})")
     return conditions
+
+
+def _literal(text: str, type_name: str) -> str:
+    return text_literal(text) if type_name == "string" else f"CAST({text_literal(text)} AS {type_name})"
 
 
 def _types(contract: Contract) -> dict[str, str]:
@@ -104,45 +120,39 @@ def _types(contract: Contract) -> dict[str, str]:
     return {name: (there | of_paths)[name] for name in named}
 
 
-def _files(target: Target, changes: Changes, captured: Sequence[str]) -> DataFrame:
-    """A row a file, its captures as text."""
-    described = [
+def _described(target: Target, snapshots: Sequence[Snapshot], captured: Sequence[str]) -> DataFrame:
+    """A row a snapshot, its captures as text. A local relation: what is asked of it takes no job of its own."""
+    names = [INDEX, "event_time", "source", "sequencer", "rows", CONTENT, *(f"value {name}" for name in captured)]
+    types = ["bigint", "timestamp", "string", "string", "bigint", "string", *("string" for _ in captured)]
+    values = [
         (
-            file.index,
-            file.event_time,
-            file.source,
-            file.sequencer,
-            changes.row_counts.get(file.index, 0),
-            *(file.captures[name] for name in captured),
+            str(each.index),
+            *(text_literal(text) for text in (each.event_time, each.source, each.sequencer)),
+            str(each.rows),
+            text_literal(each.content),
+            *(text_literal(each.captures[name]) for name in captured),
         )
-        for file in changes.files
+        for each in snapshots
     ]
-    schema = StructType(
-        [
-            StructField(INDEX, LongType()),
-            StructField("event_time", StringType()),
-            StructField("source", StringType()),
-            StructField("sequencer", StringType()),
-            StructField("rows", LongType()),
-            *(StructField(f"value {name}", StringType()) for name in captured),
-        ]
+    listed = ", ".join(f"({', '.join(cells)})" for cells in values) or f"({', '.join('NULL' for _ in names)})"
+    columns = ", ".join(
+        f"CAST(col{number} AS {type_name}) AS {quoted(name)}"
+        for number, (name, type_name) in enumerate(zip(names, types, strict=True), start=1)
     )
-    return target.session.createDataFrame(described, schema, verifySchema=False).withColumn(
-        "event_time", sf.col("event_time").cast("timestamp")
-    )
+    found = target.session.sql(f"SELECT {columns} FROM VALUES {listed}")  # noqa: S608 - literals are escaped
+    return found if values else found.where("false")
 
 
-def _with_values_of_rows(files: DataFrame, rows: DataFrame, names: Sequence[str]) -> DataFrame:
-    """With the least and the largest value that the rows of a file have in these columns, and how many have one."""
-    found = rows.groupBy(sf.col(f"{ORIGIN}.source").alias("source"), sf.col(f"{ORIGIN}.sequencer").alias("sequencer"))
-    values = found.agg(
+def _with_values_of_rows(described: DataFrame, rows: DataFrame, names: Sequence[str]) -> DataFrame:
+    """With the least and the largest value that its rows have in these columns, and how many have one."""
+    values = rows.groupBy(sf.col(f"{ID}.source").alias("source"), sf.col(f"{ID}.sequencer").alias("sequencer")).agg(
         *(
             bound(sf.col(quoted(name))).alias(f"{side} {name}")
             for name in names
             for side, bound in (("value", sf.min), ("largest", sf.max), ("given", sf.count))
         )
     )
-    return files.join(values, ["source", "sequencer"], "left")
+    return described.join(values, ["source", "sequencer"], "left")
 
 
 def _problems(inside: Sequence[str], contract: Contract) -> list[Column]:

@@ -6,49 +6,66 @@ batch itself never count as applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from tidegate_spark.origin import ORIGIN
-from tidegate_spark.strategies.snapshot_files import AT, ID, INDEX, SCOPE, TAKEN
+from tidegate_spark.strategies.snapshot_files import AT, CONTENT, ID, INDEX, SCOPE, TAKEN
 from tidegate_spark.table import Target
 
 _BEFORE = "_tidegate_before"
 _RANK = "_tidegate_rank"
+_IS_KNOWN = "_tidegate_is_known"
 
 
 def applied_before(target: Target, listed: DataFrame, batch: int) -> DataFrame:
-    """Snapshots of earlier batches: scope, taken, at, snapshot and rows."""
-    columns = [SCOPE, TAKEN, AT, ID, "rows"]
+    """Snapshots of earlier batches: the columns of :class:`Listed` but `index`."""
+    columns = [SCOPE, TAKEN, AT, ID, CONTENT, "rows"]
     history = target.side("history")
     if not history.exists:
         return listed.where("false").select(columns)
     return history.delta.toDF().where(sf.col(f"{ORIGIN}.batch") != batch).select(columns)
 
 
-def remember(target: Target, listed: DataFrame, applied: DataFrame, batch: int) -> Callable[[], None]:
-    """Adds those to the list that it doesn't have yet, once."""
-    new = listed.join(applied.select(ID), ID, "left_anti").select(
-        SCOPE,
-        TAKEN,
-        AT,
-        ID,
-        "rows",
-        sf.struct(sf.lit(batch).cast("bigint").alias("batch")).alias(ORIGIN),
+@dataclass(frozen=True)
+class Decision:
+    """Which snapshots of the batch the list doesn't have, and which of them the table needs, by index."""
+
+    new: frozenset[int]
+    chosen: frozenset[int]
+
+
+def decide(listed: DataFrame, applied: DataFrame, *, of: list[str]) -> Decision:
+    """Chosen is the newest snapshot of each `of`, unless an applied one is as new. One query; a row a snapshot."""
+    newest_first = Window.partitionBy(*of).orderBy(sf.col(TAKEN).desc())
+    before = applied.groupBy(*(sf.col(name).alias(f"before_{name}") for name in of)).agg(sf.max(TAKEN).alias(_BEFORE))
+    same: Column = sf.lit(True)
+    for name in of:
+        same = same & sf.col(name).eqNullSafe(sf.col(f"before_{name}"))
+    known = applied.select(ID, CONTENT, sf.lit(True).alias(_IS_KNOWN)).distinct()
+    is_new = sf.col(_IS_KNOWN).isNull()
+    is_newer = sf.col(_BEFORE).isNull() | (sf.col(TAKEN) > sf.col(_BEFORE))
+    # A folder that has got another file since.
+    is_grown = is_new & (sf.col(TAKEN) == sf.col(_BEFORE))
+    found = (
+        listed.withColumn(_RANK, sf.row_number().over(newest_first))
+        .join(before, same, "left")
+        .join(known, [ID, CONTENT], "left")
+        .select(INDEX, is_new.alias("is_new"), ((sf.col(_RANK) == 1) & (is_newer | is_grown)).alias("is_chosen"))
+        .collect()
     )
-    return lambda: target.side("history").append(new, batch)
+    return Decision(
+        frozenset(row[INDEX] for row in found if row["is_new"]),
+        frozenset(row[INDEX] for row in found if row["is_chosen"]),
+    )
 
 
-def newest_a_scope(listed: DataFrame, applied: DataFrame) -> DataFrame:
-    """The newest snapshot of each scope, if it is newer than all applied ones."""
-    return _newest(listed, applied, [SCOPE])
-
-
-def newest_a_moment(listed: DataFrame, applied: DataFrame) -> DataFrame:
-    """The newest snapshot of each scope and time, if it is newer than all applied ones of that time."""
-    return _newest(listed, applied, [SCOPE, AT])
+def remember(target: Target, new: DataFrame, batch: int) -> None:
+    """Add snapshots to the list, once."""
+    origin = sf.struct(sf.lit(batch).cast("bigint").alias("batch")).alias(ORIGIN)
+    target.side("history").append(new.select(SCOPE, TAKEN, AT, ID, CONTENT, "rows", origin), batch)
 
 
 def with_next(chosen: DataFrame, applied: DataFrame) -> DataFrame:
@@ -68,17 +85,3 @@ def with_next(chosen: DataFrame, applied: DataFrame) -> DataFrame:
     )
     same = sf.col(SCOPE).eqNullSafe(sf.col("following_scope")) & sf.col(AT).eqNullSafe(sf.col("following_at"))
     return chosen.join(following, same, "inner").drop("following_scope", "following_at")
-
-
-def _newest(listed: DataFrame, applied: DataFrame, of: list[str]) -> DataFrame:
-    newest_first = Window.partitionBy(*of).orderBy(sf.col(TAKEN).desc())
-    newest = listed.withColumn(_RANK, sf.row_number().over(newest_first)).where(sf.col(_RANK) == 1).drop(_RANK)
-    before = applied.groupBy(*(sf.col(name).alias(f"before_{name}") for name in of)).agg(sf.max(TAKEN).alias(_BEFORE))
-    same: Column = sf.lit(True)
-    for name in of:
-        same = same & sf.col(name).eqNullSafe(sf.col(f"before_{name}"))
-    return (
-        newest.join(before, same, "left")
-        .where(sf.col(_BEFORE).isNull() | (sf.col(TAKEN) > sf.col(_BEFORE)))
-        .select(INDEX, SCOPE, AT, ID)
-    )
