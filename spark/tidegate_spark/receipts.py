@@ -115,7 +115,8 @@ def committed(manifest: Manifest, commit: Commit, *, replayed: bool) -> dict[str
             "inserted": commit.inserted,
             "updated": commit.updated,
             "deleted": commit.deleted,
-            "unchanged": rows_read - commit.inserted - commit.updated,
+            # A merge may write rows that no file has: those of a period that a late snapshot splits.
+            "unchanged": max(0, rows_read - commit.inserted - commit.updated),
             "rejected": int(info.get("rows_rejected", 0)),
         },
         "files": {"read": int(info.get("files", 0)), "rejected": _all_rejected(manifest, info)},
