@@ -17,13 +17,14 @@ from tidegate_spark.sources.rows import quoted, text_literal
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
 
-SCOPE = "scope"
+# Names that no contract can have, where they come together with rows.
+SCOPE = "_tidegate_scope"
 """A struct of the scope's columns; of a constant if the scope is the whole table."""
 TAKEN = "taken"
 """What orders the snapshots of a scope: a struct of sequence value, event time, source and sequencer."""
-AT = "at"
+AT = "_tidegate_at"
 """Since when it holds what a snapshot says: its sequence value, or its event time."""
-ID = "snapshot"
+ID = "_tidegate_snapshot"
 """A struct that no other snapshot has: source and sequencer."""
 INDEX = "index"
 CONTENT = "content"
@@ -50,13 +51,13 @@ class Listed:
     """A batch's snapshots as rows."""
 
     frame: DataFrame
-    """A row each: `index`, `scope`, `taken`, `at`, `snapshot`, `content` and `rows`. As small as the list of files."""
+    """A row each, with the columns above and the number of its `rows`. As small as the list of files."""
     problems: Mapping[int, str]
     """Why a snapshot, by its index, can't be used; it isn't in `frame`."""
 
 
 def list_snapshots(target: Target, snapshots: Sequence[Snapshot], rows: DataFrame, contract: Contract) -> Listed:
-    """Their places, by their paths or by their rows, which have a column `snapshot`. Raises :class:`NotSupported`."""
+    """Their places, by their paths or by their rows, which have a column `ID`. Raises :class:`NotSupported`."""
     types = _types(contract)
     inside = [name for name in types if name not in contract.captures]
     described = _described(target, snapshots, [name for name in types if name in contract.captures])

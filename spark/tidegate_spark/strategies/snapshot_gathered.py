@@ -25,7 +25,11 @@ _PIECES = (
     "source string, sequencer string, event_time string, is_marker boolean, names array<string>, problem string, "
     f"rows bigint, captures map<string,string>, {ORIGIN} struct<batch:bigint>"
 )
-_MEMBERS = "member_source string, member_sequencer string, is_new boolean, source string, sequencer string"
+_IS_NEW = "_tidegate_is_new"
+_MEMBER = "_tidegate_member"
+_MEMBERS = (
+    f"{_MEMBER} struct<source:string,sequencer:string,is_new:boolean>, {ID} struct<source:string,sequencer:string>"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Gathered:
 
     snapshots: Sequence[Snapshot]
     rows: DataFrame
-    """With a column `snapshot`; those of all snapshots, and perhaps others."""
+    """With a column `ID`; those of all snapshots, and perhaps others."""
     keep: Callable[[], None]
     """Remembers what later batches need. Doing it again changes nothing."""
     rejected: Callable[[Mapping[int, str]], tuple[Rejection, ...]]
@@ -195,24 +199,19 @@ def _keep(target: Target, changes: Changes, new: Sequence[Piece], contract: Cont
 def _rows_of(target: Target, changes: Changes, folders: Sequence[Folder], contract: Contract) -> DataFrame:
     """The rows of the members of complete folders, each with the snapshot that it is a row of."""
     columns = [sf.col(quoted(column.name)) for column in contract.columns]
-    rows = changes.rows.select(*columns, ORIGIN, sf.lit(True).alias("is_new"))
+    rows = changes.rows.select(*columns, ORIGIN, sf.lit(True).alias(_IS_NEW))
     parts = target.side("parts")
     if parts.exists:
         earlier = parts.delta.toDF().where(sf.col(f"{ORIGIN}.batch") != changes.batch)
-        rows = rows.unionByName(earlier.select(*columns, ORIGIN, sf.lit(False).alias("is_new")))
+        rows = rows.unionByName(earlier.select(*columns, ORIGIN, sf.lit(False).alias(_IS_NEW)))
     members = target.session.createDataFrame(
-        [
-            (member.source, member.sequencer, member.is_new, folder.marker.source, folder.marker.sequencer)
-            for folder in folders
-            for member in folder.members
-        ],
+        [((*member.version, member.is_new), folder.marker.version) for folder in folders for member in folder.members],
         _MEMBERS,
         verifySchema=False,
-    ).withColumnRenamed("is_new", "member_is_new")
-    is_of = (
-        (sf.col(f"{ORIGIN}.source") == sf.col("member_source"))
-        & (sf.col(f"{ORIGIN}.sequencer") == sf.col("member_sequencer"))
-        & (sf.col("is_new") == sf.col("member_is_new"))
     )
-    joined = rows.join(sf.broadcast(members), is_of, "inner")
-    return joined.select(*columns, ORIGIN, sf.struct("source", "sequencer").alias(ID))
+    is_of = (
+        (sf.col(f"{ORIGIN}.source") == sf.col(f"{_MEMBER}.source"))
+        & (sf.col(f"{ORIGIN}.sequencer") == sf.col(f"{_MEMBER}.sequencer"))
+        & (sf.col(_IS_NEW) == sf.col(f"{_MEMBER}.is_new"))
+    )
+    return rows.join(sf.broadcast(members), is_of, "inner").select(*columns, ORIGIN, ID)
