@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -103,8 +103,7 @@ def _merge(
     with watch.phase("read"):
         changes = read_changes(session, storage, manifest, log)
     try:
-        for rejection in changes.rejected:
-            log.warning("Rejected a file", file=rejection.file.source, reason=rejection.reason)
+        _warn_of(changes.rejected, log)
         with watch.phase("merge"):
             commit = _commit(target, changes, order=order, work=work, manifest=manifest, log=log)
         return receipts.committed(manifest, commit, replayed=not receipts.is_signed_by(commit, work))
@@ -122,6 +121,9 @@ def _commit(
     log: Log,
 ) -> Commit:
     plan = plan_merge(target, changes, manifest.contract)
+    if plan.rejected:
+        changes = changes.without(plan.rejected)
+        _warn_of(plan.rejected, log)
     log.info("Merging", plan=plan.sentence)
     quarantined = _quarantine(target, changes, plan.refused, manifest=manifest, log=log)
     story = receipts.told(
@@ -135,6 +137,11 @@ def _commit(
     )
     plan.prepare()
     return _commit_once(target, plan.run, story, manifest=manifest, log=log)
+
+
+def _warn_of(rejected: Iterable[receipts.Rejection], log: Log) -> None:
+    for rejection in rejected:
+        log.warning("Rejected a file", file=rejection.file.source, reason=rejection.reason)
 
 
 def _quarantine(

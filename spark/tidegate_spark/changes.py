@@ -7,7 +7,7 @@ row that breaks its contract goes to quarantine, a file that can't be read is le
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -17,6 +17,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 from tidegate_spark import reading
 from tidegate_spark.errors import BrokenWork, CheckFailed, DataRefused, SourceChanged
 from tidegate_spark.logs import Log
+from tidegate_spark.markers import Marker, read_markers
 from tidegate_spark.origin import DELETED, ORIGIN, SET_COLUMNS
 from tidegate_spark.parts import KeyRange, Part, aggregates, bases, key_ranges, part_of
 from tidegate_spark.quarantine import bad_rows
@@ -57,6 +58,8 @@ class Changes:
     """Rows that the transform's WHERE left out."""
     unmet: Mapping[str, int] | None = None
     """How many rows didn't meet each expectation."""
+    markers: tuple[Marker, ...] = ()
+    """Files without data that say which snapshots are complete."""
 
     @property
     def rows_read(self) -> int:
@@ -70,6 +73,16 @@ class Changes:
     def bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 
+    def without(self, rejected: Iterable[Rejection]) -> Changes:
+        """What is told of them once a strategy has refused some files as a whole. `rows` stay as they are."""
+        refused = {rejection.file.index: rejection for rejection in rejected}
+        return replace(
+            self,
+            files=tuple(file for file in self.files if file.index not in refused),
+            rejected=tuple(sorted((*self.rejected, *refused.values()), key=lambda rejection: rejection.file.index)),
+            row_counts={index: count for index, count in self.row_counts.items() if index not in refused},
+        )
+
 
 def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, log: Log) -> Changes:
     """Read, check and keep the batch's files.
@@ -81,7 +94,8 @@ def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, lo
     source_format = format_of(contract)
     shape = shape_of(session, contract, source_format.raw_type)
     bad_captures = _bad_captures(session, manifest)
-    candidates = [file for file in manifest.files if file.index not in bad_captures]
+    candidates = [file for file in manifest.data_files if file.index not in bad_captures]
+    markers = read_markers(storage, manifest, bad_captures)
     reader = reading.Reader(session, storage, source_format, contract, log)
     kept = reader.keep_readable(candidates, lambda scan: shape.of(scan, candidates), aggregates(contract))
     try:
@@ -89,7 +103,8 @@ def read_changes(session: SparkSession, storage: Storage, manifest: Manifest, lo
         pass_ = _Pass(session, manifest, kept, [part_of(row, contract) for row in kept.parts])
         pass_.check_expectations()
         return pass_.changes(
-            [Rejection(file, bad_captures[i]) for file in manifest.files if (i := file.index) in bad_captures]
+            [Rejection(file, bad_captures[i]) for file in manifest.files if (i := file.index) in bad_captures],
+            markers,
         )
     except BaseException:
         kept.release()
@@ -127,7 +142,7 @@ class _Pass:
                 row=number,
             )
 
-    def changes(self, unreadable: Sequence[Rejection]) -> Changes:
+    def changes(self, unreadable: Sequence[Rejection], markers: tuple[Marker, ...]) -> Changes:
         contract, counts = self.contract, self._counts()
         reasons = self._whole_rejections()
         rejected = [
@@ -155,6 +170,7 @@ class _Pass:
             bad_rows=bad_rows(self._placed(self.kept.frame.where(sf.col(CHECK).isNotNull()), parts)) if bad else None,
             rows_quarantined=bad,
             rows_filtered=sum(part.filtered for part in parts),
+            markers=markers,
             unmet={
                 each.name: sum(part.unmet[number] for part in parts)
                 for number, each in enumerate(contract.expectations)
@@ -264,7 +280,8 @@ def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
     typed = [c for c in contract.source_columns if c.name in contract.captures and c.type != "string"]
     if not typed:
         return {}
-    values = [(file.index, *(file.captures[column.name] for column in typed)) for file in manifest.files]
+    # A marker is given those captures alone that are in its folder's name.
+    values = [(file.index, *(file.captures.get(column.name) for column in typed)) for file in manifest.files]
     schema = StructType(
         [StructField("index", LongType()), *(StructField(column.name, StringType()) for column in typed)]
     )

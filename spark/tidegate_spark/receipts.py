@@ -146,7 +146,8 @@ def committed(manifest: Manifest, commit: Commit, *, replayed: bool) -> dict[str
             "inserted": commit.inserted,
             "updated": commit.updated,
             "deleted": commit.deleted,
-            "unchanged": rows_read - commit.inserted - commit.updated,
+            # A merge may write rows that no file has: those of a period that a late snapshot splits.
+            "unchanged": max(0, rows_read - commit.inserted - commit.updated),
             "rejected": int(info.get("rows_rejected", 0)),
             "quarantined": int(info.get("rows_quarantined", 0)),
             "filtered": int(info.get("rows_filtered", 0)),

@@ -1,5 +1,6 @@
 """The tables that go with a table: `<table>__history` for what its strategy must remember beyond the visible row,
-`<table>__quarantine` for rows that break their contract.
+`<table>__quarantine` for rows that break their contract; for snapshots of several files `<table>__pieces`, which files
+there are, and `<table>__parts`, their rows.
 
 They are committed before the main table, whose commit means done. What is written to them depends on the batch
 alone, and carries the batch's number under an app id of its own: an attempt that comes again is skipped by Delta.
@@ -19,8 +20,8 @@ from tidegate_spark.commit import numbered_commit
 from tidegate_spark.origin import ORIGIN
 from tidegate_spark.sources.rows import quoted, text_literal
 
-Kind = Literal["history", "quarantine"]
-KINDS: tuple[Kind, ...] = ("history", "quarantine")
+Kind = Literal["history", "quarantine", "pieces", "parts"]
+KINDS: tuple[Kind, ...] = ("history", "quarantine", "pieces", "parts")
 
 
 class SideTable:

@@ -147,6 +147,8 @@ class SourceFile:
     """Read from the landing bucket itself, where it may be overwritten at any time."""
     version_id: str | None = None
     """What the manifest pins; None in a bucket that keeps no versions."""
+    marker: bool = False
+    """No data: it says that the snapshot in its folder is complete."""
 
     @property
     def source(self) -> str:
@@ -199,6 +201,11 @@ class Manifest:
     contract: Contract
     files: tuple[SourceFile, ...]
     sha256: str
+
+    @property
+    def data_files(self) -> tuple[SourceFile, ...]:
+        """The files that have rows: all but the markers."""
+        return tuple(file for file in self.files if not file.marker)
 
 
 def parse_work(raw: bytes, uri: str) -> Work:
@@ -313,6 +320,7 @@ def _parse_file(entry: Mapping[str, Any], order: BatchOrder) -> SourceFile:
         uri=staged or f"s3://{entry['bucket']}/{entry['key']}",
         in_place=staged is None,
         version_id=entry.get("version_id"),
+        marker=bool(entry.get("marker")),
     )
 
 

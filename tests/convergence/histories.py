@@ -43,7 +43,8 @@ class KeyedCase:
     contract: Mapping[str, Any]
     """Keyword arguments of `Lake.contract`, without the table's name. The key is the column `id`, a bigint."""
     draw: Callable[[random.Random, int], Sequence[Row]]
-    """The changes of a key, each a line without `id`: few values, so that ties, repetitions and nulls are common."""
+    """The changes of a key, at most so many, each a line without `id`: few values, so that ties, repetitions and nulls
+    are common."""
     table: Callable[[Sequence[Change]], Sequence[tuple[Any, ...]]]
     """Brute force: the rows of `shown` that a key must have, by all of its changes, which come in any order."""
     shown: tuple[str, ...]

@@ -14,6 +14,8 @@ from convergence.histories import Change, KeyedCase, Row
 FILES = 6
 VERSIONS = 2
 BATCHES = 4
+MOST_CHANGES = 6
+"""Of one key, before repetitions."""
 _MOMENTS = 3
 """So few that files of one moment are common."""
 _REPEATED_SHARE = 0.15
@@ -56,7 +58,7 @@ def scatter(case: KeyedCase, seed: int, keys: int) -> Plan:
     rng = random.Random(f"{case.name} {seed}")
     slots: list[list[Row]] = [[] for _ in range(FILES * VERSIONS)]
     for key in range(keys):
-        for row in case.draw(rng, key):
+        for row in case.draw(rng, MOST_CHANGES):
             slots[rng.randrange(len(slots))].append({"id": key, **row})
             if rng.random() < _REPEATED_SHARE:
                 slots[rng.randrange(len(slots))].append({"id": key, **row})

@@ -15,6 +15,7 @@ def entry(
     freshness: dict[str, Any] | None = None,
     max_files: int = 5000,
     max_bytes: int = 50 * 1024**3,
+    marker_regex: str | None = None,
 ) -> dict[str, Any]:
     """One table as `tidegate tables compile` writes it."""
     compiled: dict[str, Any] = {
@@ -32,6 +33,8 @@ def entry(
         "evolution": "strict",
         "batch": {"max_files": max_files, "max_bytes": max_bytes},
     }
+    if marker_regex is not None:
+        compiled["marker_regex"] = marker_regex
     bare = json.dumps(compiled, sort_keys=True, separators=(",", ":")).encode()
     return {**compiled, "sha256": hashlib.sha256(bare).hexdigest()}
 

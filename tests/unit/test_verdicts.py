@@ -64,7 +64,7 @@ class TestReceipts:
 class TestRetries:
     @given(st.integers(0, 20), st.integers(0, 20))
     def test_each_failure_doubles_the_pause_up_to_an_hour(self, attempts: int, failures: int) -> None:
-        decision = decide_retry(NotMerged("m", "infrastructure"), attempts, failures, NOW, files=3)
+        decision = decide_retry(NotMerged("m", "infrastructure"), attempts, failures, NOW, units=3)
         pause_s = (decision.retry_after - NOW).total_seconds()
         assert FIRST_PAUSE_S <= pause_s <= LONGEST_PAUSE_S
         assert pause_s == min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**failures)
@@ -72,28 +72,28 @@ class TestRetries:
     @given(st.integers(0, 20), st.integers(0, 50), st.integers(1, 9), st.booleans())
     def test_infrastructure_condemns_nothing(self, attempts: int, failures: int, files: int, is_half: bool) -> None:
         # Design: "Failures of infrastructure condemn nothing."
-        decision = decide_retry(NotMerged("m", "infrastructure"), attempts, failures, NOW, files=files, is_half=is_half)
+        decision = decide_retry(NotMerged("m", "infrastructure"), attempts, failures, NOW, units=files, is_half=is_half)
         assert (decision.attempts, decision.blocked_reason, decision.void_reason) == (attempts, None, None)
 
     @pytest.mark.parametrize("cause", ["table", "code"])
     def test_the_last_attempt_that_only_a_person_can_mend_blocks_with_words(self, cause: Any) -> None:
-        decision = decide_retry(NotMerged("no such column", cause), MAXIMUM_ATTEMPTS - 1, 9, NOW, files=3)
+        decision = decide_retry(NotMerged("no such column", cause), MAXIMUM_ATTEMPTS - 1, 9, NOW, units=3)
         assert "no such column" in (decision.blocked_reason or "")
         assert "start an execution with this table's name" in (decision.blocked_reason or "")
         assert decision.void_reason is None
 
     def test_data_that_keeps_failing_is_opened_up_at_once_and_never_blocks(self) -> None:
         # Design: "Only failures caused by data count as attempts [...] Its arrivals go out again in halves"
-        first = decide_retry(NotMerged("row 3", "data"), 0, 0, NOW, files=4)
+        first = decide_retry(NotMerged("row 3", "data"), 0, 0, NOW, units=4)
         assert (first.void_reason, first.blocked_reason) == (None, None)
         assert first.retry_after > NOW
-        last = decide_retry(NotMerged("row 3", "data"), MAXIMUM_ATTEMPTS - 1, 2, NOW, files=4)
+        last = decide_retry(NotMerged("row 3", "data"), MAXIMUM_ATTEMPTS - 1, 2, NOW, units=4)
         assert (last.void_reason, last.blocked_reason, last.retry_after) == ("row 3", None, NOW)
 
     def test_a_half_is_opened_up_at_its_first_failure_and_the_last_file_has_all_its_attempts(self) -> None:
-        half = decide_retry(NotMerged("row 3", "data"), 0, 0, NOW, files=2, is_half=True)
+        half = decide_retry(NotMerged("row 3", "data"), 0, 0, NOW, units=2, is_half=True)
         assert half.void_reason == "row 3"
-        alone = decide_retry(NotMerged("row 3", "data"), 0, 0, NOW, files=1, is_half=True)
+        alone = decide_retry(NotMerged("row 3", "data"), 0, 0, NOW, units=1, is_half=True)
         assert (alone.void_reason, alone.retry_after) == (None, NOW)
 
 

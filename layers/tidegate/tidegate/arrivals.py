@@ -124,7 +124,7 @@ def judge_arrival(arrival: Arrival, contracts: Contracts) -> Arrival:
     if found is None:
         return _ignored(arrival, "no contract's landing pattern matches the key: add one in tables/")
     contract, captures = found
-    if arrival.size_bytes == 0:
+    if arrival.size_bytes == 0 and not contract.is_marker(arrival.key):
         return _ignored(replace(arrival, table=contract.table), "the file is empty")
     return replace(arrival, table=contract.table, captures=captures)
 

@@ -141,9 +141,18 @@ def manifest_of(
         "target": f"s3://{lake_bucket}/{contract.table}",
         "contract": contract.compiled,
         "files": [
-            {"index": index, **file_entry(arrival)} for index, arrival in enumerate(sorted(files, key=order_of))
+            {"index": index, **file_entry(arrival), **_part_of_snapshot(contract, arrival)}
+            for index, arrival in enumerate(sorted(files, key=order_of))
         ],
     })  # fmt: skip
+
+
+def _part_of_snapshot(contract: Contract, arrival: Arrival) -> dict[str, Any]:
+    """Of a table whose snapshots are folders: which folder, and whether the file is the one that completes it."""
+    if contract.marker_regex is None:
+        return {}
+    folder = arrival.object_name.rpartition("/")[0]
+    return {"snapshot": folder, "marker": contract.is_marker(arrival.key)}
 
 
 def file_entry(arrival: Arrival) -> dict[str, Any]:
@@ -248,16 +257,28 @@ def staged_name(index: int, key: str) -> str:
     return f"{index:06d}{endings[0].lower() if endings else ''}"
 
 
+def units_of(files: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Files of a manifest that are never divided: those of one snapshot belong together, any other is alone.
+
+    Without one of its files a snapshot would say that all of the file's keys are gone.
+    """
+    units: dict[object, list[Mapping[str, Any]]] = {}
+    for number, entry in enumerate(files):
+        units.setdefault(entry.get("snapshot", number), []).append(entry)
+    return list(units.values())
+
+
 def halves_of(files: Sequence[Mapping[str, Any]]) -> list[Sequence[Mapping[str, Any]]]:
-    """The files of a voided batch, in two parts that are merged again each on its own; none if the file is alone."""
-    if len(files) < 2:
+    """The files of a voided batch, in two parts that are merged again each on its own; none if they can't be parted."""
+    units = units_of(files)
+    if len(units) < 2:
         return []
-    middle = len(files) // 2
-    return [files[:middle], files[middle:]]
+    middle = len(units) // 2
+    return [[entry for unit in half for entry in unit] for half in (units[:middle], units[middle:])]
 
 
 def half_lists(files: Sequence[Mapping[str, Any]], table: str, batch: int) -> list[Candidates]:
-    """The halves of a voided batch as lists of candidates; none if its file is alone."""
+    """The halves of a voided batch as lists of candidates; none if its files can't be parted."""
     return [
         Candidates(tuple(arrival_of_entry(entry, table, "claimed", batch) for entry in half), (), opened_from=batch)
         for half in halves_of(files)

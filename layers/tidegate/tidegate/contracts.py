@@ -35,15 +35,28 @@ class Contract:
     max_files: int
     max_bytes: int
     compiled: Mapping[str, Any]
+    marker_regex: str | None = None
+    """Which keys are markers: the file that says that a snapshot, which is a folder of files, is complete."""
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         return re.compile(self.landing_regex)
 
+    @cached_property
+    def _marker_pattern(self) -> re.Pattern[str] | None:
+        return re.compile(self.marker_regex) if self.marker_regex else None
+
+    def is_marker(self, key: str) -> bool:
+        """Whether the object is the marker of a snapshot: no data, and empty more often than not."""
+        return self._marker_pattern is not None and self._marker_pattern.fullmatch(key) is not None
+
     def captures_of(self, key: str) -> dict[str, str] | None:
         """The values that the landing pattern takes from a key, or None if the key is not of this table."""
-        match = self._pattern.fullmatch(key)
-        return match.groupdict() if match else None
+        for pattern in (self._marker_pattern, self._pattern):
+            match = pattern.fullmatch(key) if pattern else None
+            if match:
+                return match.groupdict()
+        return None
 
 
 @dataclass(frozen=True)
@@ -83,4 +96,5 @@ def _contract(compiled: Mapping[str, Any]) -> Contract:
         max_files=compiled["batch"]["max_files"],
         max_bytes=compiled["batch"]["max_bytes"],
         compiled=compiled,
+        marker_regex=compiled.get("marker_regex"),
     )

@@ -43,21 +43,22 @@ class RetryDecision:
 
 
 def decide_retry(
-    failure: NotMerged, attempts: int, failures: int, now: datetime, *, files: int, is_half: bool = False
+    failure: NotMerged, attempts: int, failures: int, now: datetime, *, units: int, is_half: bool = False
 ) -> RetryDecision:
     """Decide what follows a failed attempt at a batch.
 
     `attempts` counts the earlier failures that the data, the table or the code caused, `failures` all of them.
     Each failure doubles the pause, because each new try costs a cluster; a failure of infrastructure condemns nothing.
     Data that keeps failing is opened up until the bad file is alone. A half is opened up at its first failure, which
-    condemns nothing yet; a file that is alone is given all its attempts.
+    condemns nothing yet; a file that is alone is given all its attempts. `units` are the files, those of one snapshot
+    being one: it is not divided.
     """
     failures += 1
     attempts += failure.counts_as_attempt
     pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1))
     later = now + timedelta(seconds=pause_s)
     if failure.cause == "data":
-        enough = 1 if is_half and files > 1 else MAXIMUM_ATTEMPTS
+        enough = 1 if is_half and units > 1 else MAXIMUM_ATTEMPTS
         void_reason = failure.message if attempts >= enough else None
         # Its cluster is warm and the rest of its data has waited long enough.
         return RetryDecision(now if is_half or void_reason else later, attempts, failures, void_reason=void_reason)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from tidegate.arrivals import RETENTION, Arrival
-from tidegate.batches import arrival_of_entry, candidates_document, half_lists
+from tidegate.batches import arrival_of_entry, candidates_document, half_lists, halves_of
 from tidegate.ports import Batch, Table
 
 Identity = tuple[str, str, str]
@@ -229,8 +229,9 @@ def _arrivals(
                 found.setdefault(_identity(entry), arrival_of_entry(entry, name, "pending", None))
     for number, batch in sorted(live.items()):
         newest = {_identity(entry)[:2]: "" for entry in batch.files}
+        is_given_up = endings[number].outcome == "voided" and not halves_of(batch.files)
         for entry in batch.files:
-            found[_identity(entry)] = _arrival(name, batch, entry, endings[number])
+            found[_identity(entry)] = _arrival(name, batch, entry, endings[number], is_given_up=is_given_up)
             key = _identity(entry)[:2]
             newest[key] = max(newest[key], entry["sequencer"])
         for older in batch.superseded:
@@ -240,9 +241,9 @@ def _arrivals(
     return found
 
 
-def _arrival(name: str, batch: SeenBatch, entry: Mapping[str, Any], ending: Ending) -> Arrival:
+def _arrival(name: str, batch: SeenBatch, entry: Mapping[str, Any], ending: Ending, *, is_given_up: bool) -> Arrival:
     arrival = arrival_of_entry(entry, name, "claimed", batch.number)
-    if ending.outcome == "voided" and len(batch.files) == 1:
+    if is_given_up:
         return replace(arrival, state="failed", reason=ending.reason)
     if entry["index"] in ending.rejected:
         return replace(arrival, state="quarantined", reason=ending.rejected[entry["index"]])

@@ -13,6 +13,7 @@ from tidegate_spark.errors import NotSupported
 from tidegate_spark.strategies.append import plan_append
 from tidegate_spark.strategies.cdc import plan_cdc
 from tidegate_spark.strategies.plan import MergePlan, plan_void
+from tidegate_spark.strategies.snapshot import plan_snapshot
 from tidegate_spark.strategies.upsert import plan_upsert
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
@@ -23,6 +24,7 @@ _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "upsert": plan_upsert,
     "append": plan_append,
     "cdc": plan_cdc,
+    "snapshot": plan_snapshot,
 }
 
 

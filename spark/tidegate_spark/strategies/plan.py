@@ -9,6 +9,7 @@ from typing import Literal
 from pyspark.sql import DataFrame
 
 from tidegate_spark.origin import REASON
+from tidegate_spark.receipts import Rejection
 from tidegate_spark.table import Target
 
 __all__ = ["REASON", "MergePlan", "append", "nothing_to_do", "plan_void"]
@@ -32,6 +33,8 @@ class MergePlan:
     deletes: bool = False
     refused: DataFrame | None = None
     """Changes that the strategy can't take, with a column `_tidegate_reason`: they go to quarantine."""
+    rejected: tuple[Rejection, ...] = ()
+    """Files that the strategy can't take, though each of their rows can be read."""
 
 
 def nothing_to_do(target: Target, why: str) -> MergePlan:

@@ -9,8 +9,8 @@ from typing import Any
 from convergence.histories import Change, KeyedCase, Row
 
 
-def draw(rng: random.Random, key: int) -> list[Row]:
-    return [{"value": rng.choice([None, "a", "b"])} for _ in range(rng.randint(1, 4))]
+def draw(rng: random.Random, most: int) -> list[Row]:
+    return [{"value": rng.choice([None, "a", "b"])} for _ in range(rng.randint(1, most))]
 
 
 def table(changes: Sequence[Change]) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tidegate.batches import candidates_document, half_lists
+from tidegate.batches import candidates_document, half_lists, units_of
 from tidegate.failures import decide_retry
 from tidegate.ports import Batch, Clusters, Ledger, Objects
 from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts, receipt_uri
@@ -129,7 +129,7 @@ def _settle_merged(batch: Batch, run: Run, verdict: Merged, ports: SettlePorts, 
 
 
 def _open_up(batch: Batch, run: Run, verdict: Voided, ports: SettlePorts, now: datetime) -> None:
-    """Have the files of a voided batch merged in halves; a file that is alone has failed for good."""
+    """Have the files of a voided batch merged in halves; what can't be parted any more has failed for good."""
     reason = ports.ledger.table(batch.table).void_reason or "its batch was voided; why is in the receipts of the batch"
     files = _files_of(batch, ports)
     folder = f"s3://{ports.control_bucket}/batches/{batch.table}/{batch.number:012d}"
@@ -138,7 +138,8 @@ def _open_up(batch: Batch, run: Run, verdict: Voided, ports: SettlePorts, now: d
         reopened.append(f"{folder}/half-{number}.json")
         ports.objects.create(reopened[-1], candidates_document(candidates))
     if not reopened:
-        ports.ledger.set_aside(batch.table, files[0], batch.number, "failed", reason)
+        for file in files:
+            ports.ledger.set_aside(batch.table, file, batch.number, "failed", reason)
     # Last: as long as the table points to the batch, a settling that died half-way is done again.
     ports.ledger.settle_voided(batch, run.run_id, verdict, reopened, now)
 
@@ -147,9 +148,9 @@ def _settle_failed(batch: Batch, run: Run, verdict: NotMerged, ports: SettlePort
     table = ports.ledger.table(batch.table)
     if table.lease is None or table.lease.run_id != run.run_id:
         return  # another run is at the batch, or this one has settled it before: there was no attempt to count
-    retry = decide_retry(
-        verdict, table.attempts, table.failures, now, files=batch.files, is_half=batch.opened_from is not None
-    )
+    is_half = batch.opened_from is not None
+    units = len(units_of(_files_of(batch, ports))) if is_half else batch.files
+    retry = decide_retry(verdict, table.attempts, table.failures, now, units=units, is_half=is_half)
     ports.ledger.settle_failed(batch, f"{run.run_id}-{run.attempt}", verdict.message, retry)
 
 

@@ -1,0 +1,95 @@
+"""One MERGE that makes some rows of a table what they should be, and touches none that is so already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as sf
+from pyspark.sql.types import ArrayType, DataType, MapType, StructType
+
+from tidegate_spark.sources.rows import quoted
+from tidegate_spark.table import Target
+
+_ACTION = "_tidegate_action"
+
+
+def comparable(column: Column, data_type: DataType) -> Column:
+    """The column, or its text if Spark doesn't compare values of its type."""
+    return sf.to_json(sf.struct(column), {"ignoreNullFields": "false"}) if _has_map(data_type) else column
+
+
+def differences(
+    present: DataFrame, wanted: DataFrame, *, identity: Sequence[str], compared: Sequence[str]
+) -> DataFrame:
+    """What has to change for `present` to become `wanted`, both with one row an identity.
+
+    Rows of `wanted` with what is to be done with them; those to be deleted have their identity alone. Two rows
+    that are equal in the columns `compared` are one, whatever else they have.
+    """
+    is_there = "_tidegate_is_there"
+    types = {field.name: field.dataType for field in wanted.schema}
+    old = present.withColumn(is_there, sf.lit(True)).alias("old")
+    new = wanted.withColumn(is_there, sf.lit(True)).alias("new")
+
+    def of(side: str, name: str) -> Column:
+        return sf.col(f"{side}.{quoted(name)}")
+
+    same_identity = _all([of("old", name).eqNullSafe(of("new", name)) for name in identity])
+    is_equal = _all(
+        [
+            comparable(of("old", name), types[name]).eqNullSafe(comparable(of("new", name), types[name]))
+            for name in compared
+        ]
+    )
+    action = (
+        sf.when(of("old", is_there).isNull(), sf.lit("insert"))
+        .when(of("new", is_there).isNull(), sf.lit("delete"))
+        .when(~is_equal, sf.lit("update"))
+    )
+    return (
+        old.join(new, same_identity, "full_outer")
+        .select(
+            *(
+                (sf.coalesce(of("new", name), of("old", name)) if name in identity else of("new", name)).alias(name)
+                for name in wanted.columns
+            ),
+            action.alias(_ACTION),
+        )
+        .where(sf.col(_ACTION).isNotNull())
+    )
+
+
+def merge_differences(target: Target, found: DataFrame, condition: str) -> None:
+    """One commit, be there differences or not."""
+    values: dict[str, str | Column] = {
+        quoted(name): f"change.{quoted(name)}" for name in found.columns if name != _ACTION
+    }
+    (
+        target.delta.alias("target")
+        .merge(found.alias("change"), condition)
+        .whenMatchedDelete(condition=f"change.{_ACTION} = 'delete'")
+        .whenMatchedUpdate(set=values)
+        .whenNotMatchedInsert(values=values)
+        .execute()
+    )
+
+
+def same_row(identity: Sequence[str]) -> str:
+    """The condition on which a row of the table and a change are one."""
+    return " AND ".join(f"target.{quoted(name)} <=> change.{quoted(name)}" for name in identity)
+
+
+def _all(conditions: Sequence[Column]) -> Column:
+    found = sf.lit(True)
+    for condition in conditions:
+        found = found & condition
+    return found
+
+
+def _has_map(data_type: DataType) -> bool:
+    if isinstance(data_type, StructType):
+        return any(_has_map(field.dataType) for field in data_type)
+    if isinstance(data_type, ArrayType):
+        return _has_map(data_type.elementType)
+    return isinstance(data_type, MapType)
