@@ -23,12 +23,12 @@ PLACE = ("event_time", "source", "sequencer", "position")
 def order_of(side: str, contract: Contract, *, deleted: str = "false") -> str:
     """A SQL struct: the place of `side`'s row in the total order. A missing sequence value is the oldest.
 
-    `deleted` is a SQL condition: of two changes of one sequence value, the one that deletes is the later.
+    `deleted` is a SQL condition: of two changes of one sequence value, the one that deletes is the later. Without a
+    sequence the arrival's own order decides alone: a key that was deleted may come again.
     """
     fields = [f"{side}.{ORIGIN}.{name} AS {name}" for name in PLACE]
-    fields.insert(0, f"{deleted} AS deleted")
     if contract.sequence_by:
-        fields.insert(0, f"{side}.{quoted(contract.sequence_by)} AS sequence")
+        fields = [f"{side}.{quoted(contract.sequence_by)} AS sequence", f"{deleted} AS deleted", *fields]
     return f"struct({', '.join(fields)})"
 
 

@@ -1,16 +1,61 @@
-"""The columns that a table has: the contract's, those that its strategy adds, and `_tidegate`."""
+"""The columns that a table has: the contract's, those that its strategy adds, and `_tidegate`.
+
+A column that bounds an interval says so in its metadata, so that whoever reads the table needn't know its contract.
+"""
 
 from __future__ import annotations
 
-from pyspark.sql.types import StructType, _parse_datatype_string
+from typing import Literal
 
+from pyspark.sql.types import BooleanType, StructField, StructType, TimestampType, _parse_datatype_string
+
+from tidegate_spark.errors import NotSupported
 from tidegate_spark.origin import ORIGIN, ORIGIN_TYPE
 from tidegate_spark.work import Contract
 
+Bound = Literal["valid_from", "valid_to", "known_from", "known_to"]
+BOUNDS: tuple[Bound, ...] = ("valid_from", "valid_to", "known_from", "known_to")
+BOUND_KEY = "tidegate.bound"
+"""The key of a column's metadata that says which bound of an interval the column holds."""
+IS_CURRENT = "is_current"
+
 
 def table_schema(contract: Contract) -> StructType:
-    """The schema of the contract's table."""
+    """The schema of the contract's table. Raises :class:`NotSupported`."""
     schema = StructType()
     for column in contract.columns:
-        schema.add(column.name, _parse_datatype_string(column.type))
+        schema.add(column.name, _parse_datatype_string(column.type), metadata=_period_bound(contract, column.name))
+    for field in strategy_fields(contract):
+        schema.add(field)
     return schema.add(ORIGIN, _parse_datatype_string(ORIGIN_TYPE))
+
+
+def strategy_fields(contract: Contract) -> tuple[StructField, ...]:
+    """The columns that the strategy adds to the contract's. Raises :class:`NotSupported`."""
+    if contract.strategy == "scd2":
+        fields = (*_interval(contract, "valid_from", "valid_to"), StructField(IS_CURRENT, BooleanType()))
+    elif contract.strategy == "bitemporal":
+        fields = _interval(contract, "known_from", "known_to")
+    else:
+        return ()
+    taken = {column.name.lower() for column in contract.columns} & {field.name for field in fields}
+    if taken:
+        raise NotSupported(
+            f"Column {', '.join(sorted(taken))} of {contract.table} has the name of one that {contract.strategy} "
+            "adds to the table. Give it another name in the contract, by a transform if the files have it."
+        )
+    return fields
+
+
+def _interval(contract: Contract, begin: Bound, end: Bound) -> tuple[StructField, ...]:
+    """Of the sequence's type. Without a sequence a change is dated by its arrival."""
+    types = {column.name: column.type for column in contract.columns}
+    kind = _parse_datatype_string(types[contract.sequence_by]) if contract.sequence_by else TimestampType()
+    return tuple(StructField(name, kind, metadata={BOUND_KEY: name}) for name in (begin, end))
+
+
+def _period_bound(contract: Contract, name: str) -> dict[str, str] | None:
+    if contract.strategy != "bitemporal":
+        return None
+    bounds = {contract.valid_from: "valid_from", contract.valid_to: "valid_to"}
+    return {BOUND_KEY: bounds[name]} if name in bounds else None

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from tidegate_spark.changes import Changes
 from tidegate_spark.errors import NotSupported
 from tidegate_spark.strategies.append import plan_append
+from tidegate_spark.strategies.bitemporal import plan_bitemporal
 from tidegate_spark.strategies.plan import MergePlan, plan_void
+from tidegate_spark.strategies.scd2 import plan_scd2
 from tidegate_spark.strategies.upsert import plan_upsert
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
@@ -21,6 +23,8 @@ __all__ = ["MergePlan", "plan_merge", "plan_void"]
 _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "upsert": plan_upsert,
     "append": plan_append,
+    "scd2": plan_scd2,
+    "bitemporal": plan_bitemporal,
 }
 
 
