@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import Changes
@@ -52,8 +52,8 @@ def plan_bitemporal(target: Target, changes: Changes, contract: Contract) -> Mer
     return replace(plan, refused=refused.withColumn(REASON, _reason(begin, end)))
 
 
-def _reason(begin: str, end: str) -> sf.Column:
-    def shown(name: str) -> sf.Column:
+def _reason(begin: str, end: str) -> Column:
+    def shown(name: str) -> Column:
         return sf.col(quoted(name)).cast("string")
 
     return sf.concat(
@@ -77,7 +77,7 @@ def _rectangles(history: DataFrame, contract: Contract) -> DataFrame:
     )
 
 
-def _segments(assertions: DataFrame, keys: list[sf.Column]) -> DataFrame:
+def _segments(assertions: DataFrame, keys: list[Column]) -> DataFrame:
     """Each assertion, once for each segment that it covers: between neighbours of all ends of its key's periods.
 
     The first segment has no begin, the last no end.
@@ -100,7 +100,7 @@ def _segments(assertions: DataFrame, keys: list[sf.Column]) -> DataFrame:
     )
 
 
-def _believed(segments: DataFrame, keys: list[sf.Column]) -> DataFrame:
+def _believed(segments: DataFrame, keys: list[Column]) -> DataFrame:
     """Until when each is believed: until the next assertion of the segment. Never, if that is of the same time."""
     of_segment = Window.partitionBy(*keys, _BEGIN).orderBy(ORDER)
     # A struct: the next one's time may be null, too.
@@ -112,7 +112,7 @@ def _believed(segments: DataFrame, keys: list[sf.Column]) -> DataFrame:
     )
 
 
-def _joined(segments: DataFrame, keys: list[sf.Column]) -> DataFrame:
+def _joined(segments: DataFrame, keys: list[Column]) -> DataFrame:
     """Neighbouring segments of one assertion that are believed equally long, as one."""
     of_assertion = Window.partitionBy(*keys, ORDER).orderBy(_BEGIN)
     until_here = of_assertion.rowsBetween(Window.unboundedPreceding, Window.currentRow)

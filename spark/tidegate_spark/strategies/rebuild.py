@@ -7,11 +7,11 @@ often and in which batches the changes came, nor whether an attempt died between
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
@@ -31,6 +31,8 @@ ORDER = "_tidegate_order"
 INTERNAL = frozenset({ORIGIN, DELETED, SET_COLUMNS})
 _OPERATION = "_tidegate_operation"
 _THERE = "_tidegate_there"
+_BROADCAST_ROWS = 200_000
+"""Of keys: some megabytes on each executor."""
 _PLACES = tuple(f"{ORIGIN}.{name}" for name in PLACE)
 
 
@@ -68,7 +70,7 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
         _remember(history, changes, contract)
 
     def run() -> None:
-        touched = changes.rows.select(*map(quoted, contract.keys)).distinct()
+        touched = _touched(changes, contract)
         known = _of_keys(history.frame(changes.rows.schema), touched, changes, contract)
         wanted = rebuild.rows(_ordered(known, contract))
         if target.rows == 0:
@@ -76,7 +78,7 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
             return
         current = _of_keys(target.frame(), touched, changes, contract)
         differences = _differences(wanted, current, contract, rebuild)
-        values: dict[str, str | sf.Column] = {quoted(name): f"change.{quoted(name)}" for name in wanted.columns}
+        values: dict[str, str | Column] = {quoted(name): f"change.{quoted(name)}" for name in wanted.columns}
         (
             target.delta.alias("target")
             .merge(differences.alias("change"), condition)
@@ -146,6 +148,13 @@ def _unknown(history: SideTable, rows: DataFrame, changes: Changes, contract: Co
     return rows.alias("change").join(known.alias("known"), sf.expr(is_known), "left_anti")
 
 
+def _touched(changes: Changes, contract: Contract) -> DataFrame:
+    """The keys of the batch, for a left semi join: they may be there several times."""
+    keys = changes.rows.select(*map(quoted, contract.keys))
+    # Sent to wherever the rows are, if that is cheaper than sorting both.
+    return sf.broadcast(keys) if changes.rows_read <= _BROADCAST_ROWS else keys.distinct()
+
+
 def _of_keys(frame: DataFrame, touched: DataFrame, changes: Changes, contract: Contract) -> DataFrame:
     """Those rows of `frame` that are of a touched key."""
     # Literals are what lets Delta skip files: it knows each file's smallest and largest value.
@@ -201,7 +210,7 @@ def _identity(contract: Contract, rebuild: Rebuild) -> list[str]:
     return [*map(quoted, contract.keys), *rebuild.identity]
 
 
-def _same(left: str, right: str, paths: object) -> list[str]:
+def _same(left: str, right: str, paths: Iterable[str]) -> list[str]:
     return [f"{left}.{path} <=> {right}.{path}" for path in paths]
 
 
