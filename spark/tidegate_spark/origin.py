@@ -23,8 +23,7 @@ PLACE = ("event_time", "source", "sequencer", "position")
 def order_of(side: str, contract: Contract, *, deleted: str = "false") -> str:
     """A SQL struct: the place of `side`'s row in the total order. A missing sequence value is the oldest.
 
-    `deleted` is a SQL condition: of two changes of one sequence value, the one that deletes is the later. Without a
-    sequence the arrival's own order decides alone: a key that was deleted may come again.
+    `deleted` is a SQL condition: of two changes of one sequence value, the one that deletes is the later.
     """
     fields = [f"{side}.{ORIGIN}.{name} AS {name}" for name in PLACE]
     if contract.sequence_by:

@@ -78,6 +78,22 @@ def test_what_cannot_be_asked_is_said(rooms: Lake, source: str, said: str) -> No
         rooms.query(f"select * from {source}")
 
 
+@pytest.mark.parametrize("kind", [DataType.date32(), DataType.timestamp("us", tz="UTC"), DataType.timestamp("us")])
+def test_times_are_compared_as_times(lake: Path, kind: DataType) -> None:
+    # GIVEN intervals of a type of time
+    years = {"valid_from": ["2020", "9020"], "valid_to": ["9020", None], "known_from": ["2020", "2020"]}
+    columns = {
+        name: Array([year and f"{year}-01-01" for year in values], DataType.utf8()).cast(kind)
+        for name, values in {**years, "known_to": [None, None]}.items()
+    }
+    write_deltalake(str(lake / "times"), Table.from_pydict(columns))
+    command = Lake(str(lake))
+    # THEN text, typed literals and now are values of that type
+    for source in ("as_of(times, '2021-06-30')", "as_of(times, DATE '2020-01-01', now())", "times__now"):
+        assert len(command.query(f"select valid_from from {source}").rows) == 1, source
+    assert command.query("select * from as_of(times, '9020-01-01', '2019-12-31')").rows == ()
+
+
 @pytest.mark.parametrize("source", ["as_of(nosuch, 1)", "nosuch__now", "flights__now"])
 def test_a_table_that_is_not_there_is_named(rooms: Lake, source: str) -> None:
     with pytest.raises(UnknownTable):

@@ -48,9 +48,9 @@ def test_crashes_voids_and_replays_leave_no_trace(lake: Any, monkeypatch: Any) -
     one = lake.batch("bags", 1, [first, second])
     two = lake.batch("bags", 2, [third, second])
     # WHEN the first attempt dies between its commits and comes again, and the second batch dies and is voided
-    for work, wanted in ((one, 1), (one, 0), (two, 1), ({**two, "action": "void", "reason": "tried"}, 0)):
+    for work, expected in ((one, 1), (one, 0), (two, 1), ({**two, "action": "void", "reason": "tried"}, 0)):
         code, _ = lake.run(work)
-        assert code == wanted
+        assert code == expected
     before = lake.rows("bags", "id", "tags", "valid_to", "is_current")
     # THEN nothing is left of the second, and equal maps are equal in whatever order they are written
     assert before == [(1, {"b": 2, "a": 1}, None, True), (2, None, None, True), (3, {}, None, True)]

@@ -30,7 +30,6 @@ ORDER = "_tidegate_order"
 """A change's place in the total order."""
 INTERNAL = frozenset({ORIGIN, DELETED, SET_COLUMNS})
 _OPERATION = "_tidegate_operation"
-_THERE = "_tidegate_there"
 _BROADCAST_ROWS = 200_000
 """Of keys: some megabytes on each executor."""
 _PLACES = tuple(f"{ORIGIN}.{name}" for name in PLACE)
@@ -119,6 +118,7 @@ def _remember(history: SideTable, changes: Changes, contract: Contract) -> None:
     """Add those of the batch's changes that the history doesn't have: the same key and place is the same change."""
     rows = changes.rows.drop(SET_COLUMNS)
     if history.exists:
+        _widen(history, rows.schema, contract)
         rows = _unknown(history, rows, changes, contract)
     else:
         # Keys first: statistics, by which files are skipped, are kept for a table's first columns alone.
@@ -127,13 +127,42 @@ def _remember(history: SideTable, changes: Changes, contract: Contract) -> None:
         ordered = [*first, *(name for name in fields if name not in first)]
         history.create(
             StructType([fields[name] for name in ordered]),
-            partition_by=tuple(name for name in contract.partition_by if name in contract.keys),
+            partition_by=_partitions(contract),
         )
 
     def write() -> None:
         rows.write.format("delta").mode("append").option("mergeSchema", "true").save(history.uri)
 
     history.commit(changes.batch, write)
+
+
+def _widen(history: SideTable, wanted: StructType, contract: Contract) -> None:
+    """Follow the table, should its contract have widened a type: a rewrite, in one commit. New columns need none."""
+    frame = history.frame(wanted)
+    there = {field.name: field.dataType.simpleString() for field in frame.schema}
+    wider = {
+        field.name: field.dataType
+        for field in wanted
+        if there.get(field.name, field.dataType.simpleString()) != field.dataType.simpleString()
+    }
+    if wider:
+        (
+            frame.select(
+                *(
+                    sf.col(quoted(name)).cast(wider[name]).alias(name) if name in wider else sf.col(quoted(name))
+                    for name in frame.columns
+                )
+            )
+            .write.format("delta")
+            .mode("overwrite")
+            .option("overwriteSchema", "true")
+            .partitionBy(*_partitions(contract))
+            .save(history.uri)
+        )
+
+
+def _partitions(contract: Contract) -> tuple[str, ...]:
+    return tuple(name for name in contract.partition_by if name in contract.keys)
 
 
 def _unknown(history: SideTable, rows: DataFrame, changes: Changes, contract: Contract) -> DataFrame:
@@ -173,36 +202,44 @@ def _ordered(history: DataFrame, contract: Contract) -> DataFrame:
 
 
 def _differences(wanted: DataFrame, current: DataFrame, contract: Contract, rebuild: Rebuild) -> DataFrame:
-    """The rows to insert, update and delete; of a row to delete only what tells it apart."""
+    """The rows to insert, update and delete; of a row to delete only what tells it apart.
+
+    What a full outer join would do, in one shuffle: rows of one identity meet in a group, at most one of each side.
+    """
     identity = _identity(contract, rebuild)
-    is_same_row = " AND ".join(_same("wanted", "current", identity))
-    is_equal = " AND ".join(_same("wanted", "current", [*rebuild.compared, *_PLACES]))
     names_row = {path.split(".")[0].strip("`") for path in identity}
     compared = {path.strip("`") for path in rebuild.compared}
     seen = [name for name in current.columns if name in names_row | compared | {ORIGIN}]
-    return (
-        wanted.withColumn(_THERE, sf.lit(True))
-        .alias("wanted")
-        .join(
-            current.select(*map(quoted, seen)).withColumn(_THERE, sf.lit(True)).alias("current"),
-            sf.expr(is_same_row),
-            "full_outer",
+    sides = [
+        rows.select(
+            *(sf.expr(path).alias(f"_tidegate_{at}") for at, path in enumerate(identity)),
+            *(
+                sf.struct(*map(quoted, names)).alias(side) if side == this else sf.lit(None).alias(side)
+                for side in ("wanted", "current")
+            ),
         )
+        for this, rows, names in (("wanted", wanted, wanted.columns), ("current", current, seen))
+    ]
+    is_equal = " AND ".join(_same("wanted", "current", [*rebuild.compared, *_PLACES]))
+    return (
+        sides[0]
+        .union(sides[1])
+        .groupBy(*(f"_tidegate_{at}" for at in range(len(identity))))
+        .agg(*(sf.first(side, ignorenulls=True).alias(side) for side in ("wanted", "current")))
+        .where(f"wanted IS NULL OR current IS NULL OR NOT ({is_equal})")
         .select(
             *(
                 sf.expr(
-                    f"IF(wanted.{_THERE}, wanted.{quoted(name)}, current.{quoted(name)})"
+                    f"IF(wanted IS NOT NULL, wanted.{quoted(name)}, current.{quoted(name)})"
                     if name in names_row
                     else f"wanted.{quoted(name)}"
                 ).alias(name)
                 for name in wanted.columns
             ),
             sf.expr(
-                f"CASE WHEN current.{_THERE} IS NULL THEN 'insert' WHEN wanted.{_THERE} IS NULL THEN 'delete' "
-                f"WHEN NOT ({is_equal}) THEN 'update' END"
+                "CASE WHEN current IS NULL THEN 'insert' WHEN wanted IS NULL THEN 'delete' ELSE 'update' END"
             ).alias(_OPERATION),
         )
-        .where(f"{_OPERATION} IS NOT NULL")
     )
 
 

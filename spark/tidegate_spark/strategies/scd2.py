@@ -19,7 +19,7 @@ from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.plan import MergePlan
 from tidegate_spark.strategies.rebuild import ORDER, SEQUENCE, Rebuild, plan_rebuild, value_columns
 from tidegate_spark.table import Target
-from tidegate_spark.work import Contract
+from tidegate_spark.work import METADATA_COLUMNS, Contract
 
 _NEXT = "_tidegate_next"
 _BEFORE = "_tidegate_before"
@@ -84,7 +84,8 @@ def _intervals(history: DataFrame, contract: Contract) -> DataFrame:
 
 def _tracked(history: DataFrame, values: list[str], contract: Contract) -> str:
     """A SQL struct of what a new interval begins with, in a form that can be compared."""
-    untracked = {*contract.keys, contract.sequence_by}
+    # Where a change came from is no value of the key's.
+    untracked = {*contract.keys, contract.sequence_by, *METADATA_COLUMNS}
     names = contract.track_columns
     if names is None:
         names = tuple(name for name in values if name not in untracked)
