@@ -15,7 +15,7 @@ from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import Changes
 from tidegate_spark.errors import NotSupported
-from tidegate_spark.origin import DELETED, ORIGIN, PLACE
+from tidegate_spark.origin import DELETED, ORIGIN
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.plan import REASON, MergePlan
 from tidegate_spark.strategies.rebuild import ORDER, SEQUENCE, Rebuild, plan_rebuild, value_columns, without
@@ -37,8 +37,9 @@ def plan_bitemporal(target: Target, changes: Changes, contract: Contract) -> Mer
     good, refused = without(changes, f"{quoted(begin)} >= {quoted(end)}")
     rebuild = Rebuild(
         rows=lambda history: _rectangles(history, contract),
-        identity=(quoted(begin), *(f"{ORIGIN}.{name}" for name in PLACE)),
-        compared=(quoted(end), "known_from", "known_to"),
+        identity=(begin,),
+        by_place=True,
+        compared=(end, "known_from", "known_to"),
     )
     plan = plan_rebuild(
         target,

@@ -42,10 +42,12 @@ class Rebuild:
     rows: Callable[[DataFrame], DataFrame]
     """From all changes of some keys, each with `SEQUENCE` and `ORDER`, to all rows of these keys."""
     identity: tuple[str, ...]
-    """Besides the keys, what tells apart the rows of a key: columns, or fields of `_tidegate`."""
+    """Columns: besides the keys, what tells apart the rows of a key."""
     compared: tuple[str, ...]
-    """What else a row may differ in while it is the same row. Its values follow from its place: a change never
-    changes, so they needn't be compared."""
+    """Columns: what else a row may differ in while it is the same row. Its values follow from its place: a change
+    never changes, so they needn't be compared."""
+    by_place: bool = False
+    """The place of a row's change tells it apart, too."""
 
 
 def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: Rebuild, sentence: str) -> MergePlan:
@@ -207,9 +209,8 @@ def _differences(wanted: DataFrame, current: DataFrame, contract: Contract, rebu
     What a full outer join would do, in one shuffle: rows of one identity meet in a group, at most one of each side.
     """
     identity = _identity(contract, rebuild)
-    names_row = {path.split(".")[0].strip("`") for path in identity}
-    compared = {path.strip("`") for path in rebuild.compared}
-    seen = [name for name in current.columns if name in names_row | compared | {ORIGIN}]
+    names_row = {*contract.keys, *rebuild.identity, *([ORIGIN] if rebuild.by_place else [])}
+    seen = [name for name in current.columns if name in {*names_row, *rebuild.compared, ORIGIN}]
     sides = [
         rows.select(
             *(sf.expr(path).alias(f"_tidegate_{at}") for at, path in enumerate(identity)),
@@ -220,7 +221,7 @@ def _differences(wanted: DataFrame, current: DataFrame, contract: Contract, rebu
         )
         for this, rows, names in (("wanted", wanted, wanted.columns), ("current", current, seen))
     ]
-    is_equal = " AND ".join(_same("wanted", "current", [*rebuild.compared, *_PLACES]))
+    is_equal = " AND ".join(_same("wanted", "current", [*map(quoted, rebuild.compared), *_PLACES]))
     return (
         sides[0]
         .union(sides[1])
@@ -244,7 +245,8 @@ def _differences(wanted: DataFrame, current: DataFrame, contract: Contract, rebu
 
 
 def _identity(contract: Contract, rebuild: Rebuild) -> list[str]:
-    return [*map(quoted, contract.keys), *rebuild.identity]
+    places = _PLACES if rebuild.by_place else ()
+    return [*map(quoted, (*contract.keys, *rebuild.identity)), *places]
 
 
 def _same(left: str, right: str, paths: Iterable[str]) -> list[str]:
