@@ -18,6 +18,7 @@ from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from tidegate.rebuild import TableLog
 
+from tidegate_cli import as_of
 from tidegate_cli.adapters.aws import session_of, translated
 from tidegate_cli.connection import Connection
 from tidegate_cli.exit_codes import ExitCode
@@ -25,6 +26,8 @@ from tidegate_cli.output import CliError
 
 ORIGIN = "_tidegate"
 """The column with the origin of each row, hidden unless a query names it."""
+NOW = "__now"
+"""`<table>__now`: of a scd2 or bitemporal table what is so now."""
 _TABLE_NOT_FOUND = re.compile(r"table 'datafusion\.public\.(.+?)' not found")
 _READS = re.compile(
     r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*|\(\s*)*(select|with|values|explain|describe|desc)\b",
@@ -106,6 +109,10 @@ class Lake:
         """
         if not _READS.match(sql):
             raise InvalidQuery("only queries that read are run: SELECT, WITH, VALUES, EXPLAIN or DESCRIBE.")
+        try:
+            sql = as_of.rewrite(sql, lambda table: self.open(table).schema().fields)
+        except as_of.NotAsOf as error:
+            raise InvalidQuery(str(error)) from None
         engine = QueryBuilder()
         show_origin = ORIGIN in sql.lower()
         for _ in range(_MOST_TABLES):
@@ -145,17 +152,32 @@ class Lake:
 
     def _add(self, engine: QueryBuilder, name: str, *, show_origin: bool) -> None:
         """Make a table known to the engine by the name that the query gives it."""
-        table = self.open(name.lower())
+        table, condition = self._table_or_now(name)
         columns = [field.name for field in table.schema().fields]
-        if show_origin or ORIGIN not in columns:
-            engine.register(_quoted(name), table)
+        if condition is None and (show_origin or ORIGIN not in columns):
+            engine.register(as_of.quoted(name), table)
             return
         # A view without the column, so that `*`, DISTINCT and error messages don't know of it either.
-        hidden = _quoted(f"__{name}")
+        hidden = as_of.quoted(f"__{name}")
         engine.register(hidden, table)
-        shown = ", ".join(_quoted(column) for column in columns if column != ORIGIN)
-        view = f"CREATE VIEW {_quoted(name)} AS SELECT {shown} FROM {hidden}"  # noqa: S608 - all are quoted
+        shown = ", ".join(as_of.quoted(column) for column in columns if show_origin or column != ORIGIN)
+        where = f" WHERE {condition}" if condition else ""
+        view = f"CREATE VIEW {as_of.quoted(name)} AS SELECT {shown} FROM {hidden}{where}"  # noqa: S608 - all are quoted
         engine.execute(view).read_all()
+
+    def _table_or_now(self, name: str) -> tuple[DeltaTable, str | None]:
+        """A table; or for `<table>__now` its table, and the condition that what is so now meets."""
+        try:
+            return self.open(name.lower()), None
+        except UnknownTable:
+            base = name.lower().removesuffix(NOW)
+            if base == name.lower():
+                raise
+        try:
+            table = self.open(base)
+            return table, as_of.now_condition(table.schema().fields)
+        except (UnknownTable, as_of.NotAsOf):
+            raise UnknownTable(name) from None
 
 
 def storage_options(connection: Connection) -> dict[str, str]:
@@ -175,10 +197,6 @@ def storage_options(connection: Connection) -> dict[str, str]:
     if connection.endpoint_url:
         options |= {"aws_endpoint_url": connection.endpoint_url, "aws_allow_http": "true"}
     return options
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _result(table: Any) -> Result:

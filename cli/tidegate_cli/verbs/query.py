@@ -43,7 +43,10 @@ def query(
 ) -> None:
     """Query the lake's tables.
 
-    The SQL is DataFusion's. `_tidegate`, which tells where a row came from, is there when the query names it.
+    The SQL is DataFusion's. Of a table merged by scd2 or bitemporal, `as_of(table, valid, known)` is what was so at
+    `valid`, as was believed at `known`, and `<table>__now` what is so now.
+
+    `_tidegate`, which tells where a row came from, is there when the query names it.
     """
     connection = find(stack, region, profile)
     show(run(connection, sql), Format.JSON if as_json else format_)

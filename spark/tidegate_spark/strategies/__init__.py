@@ -11,8 +11,10 @@ from collections.abc import Callable
 from tidegate_spark.changes import Changes
 from tidegate_spark.errors import NotSupported
 from tidegate_spark.strategies.append import plan_append
+from tidegate_spark.strategies.bitemporal import plan_bitemporal
 from tidegate_spark.strategies.cdc import plan_cdc
 from tidegate_spark.strategies.plan import MergePlan, plan_void
+from tidegate_spark.strategies.scd2 import plan_scd2
 from tidegate_spark.strategies.snapshot import plan_snapshot
 from tidegate_spark.strategies.upsert import plan_upsert
 from tidegate_spark.table import Target
@@ -25,6 +27,8 @@ _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "append": plan_append,
     "cdc": plan_cdc,
     "snapshot": plan_snapshot,
+    "scd2": plan_scd2,
+    "bitemporal": plan_bitemporal,
 }
 
 

@@ -1,0 +1,85 @@
+"""scd2: "intervals are rebuilt for the touched keys from `<table>__history`, which keeps every change" (the design)"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from convergence.cases.scd2 import CASE
+from convergence.few_ways import land, shown, tables, wanted
+
+
+def test_any_order_repetition_and_batching_give_the_same_intervals(lake: Any) -> None:
+    # GIVEN the changes of some hundred keys in four files
+    entries, changes = land(lake, CASE, random.Random(5), keys=300)
+    # WHEN they are merged at once, backwards and repeated
+    merged = tables(lake, CASE, entries)
+    # THEN every table is what plain Python says
+    expected = wanted(CASE, changes)
+    assert len(expected) > 300
+    for table in merged:
+        assert shown(lake, CASE, table) == expected, table
+
+
+def test_crashes_voids_and_replays_leave_no_trace(lake: Any, monkeypatch: Any) -> None:
+    # GIVEN a table without a sequence, whose every value is tracked, one of them a map
+    from tidegate_spark import batch as batches
+
+    lake.contract(
+        "bags",
+        {"id": "int", "tags": "map<string,int>"},
+        format="json",
+        reads=[{"name": "op", "type": "string"}],
+        merge={"strategy": "scd2", "delete_when": "op = 'D'"},
+    )
+    first = lake.land('{"id": 1, "tags": {"a": 1, "b": 2}}\n{"id": 3, "op": "D"}\n{"id": 3, "tags": {}}\n', "1.json")
+    second = lake.land('{"id": 1, "tags": {"b": 2, "a": 1}}\n{"id": 2, "tags": null}\n', "2.json")
+    third = lake.land('{"id": 1, "op": "D"}\n{"id": 3, "tags": {"c": 1}}\n', "3.json")
+    fourth = lake.land('{"id": 1, "tags": {"a": 1, "b": 2}}\n', "4.json")
+    real, died = batches._commit_once, []
+
+    def die(target: Any, *args: Any, manifest: Any, **more: Any) -> Any:
+        if manifest.batch in (1, 2) and manifest.batch not in died:
+            died.append(manifest.batch)
+            raise RuntimeError("died between the commits")
+        return real(target, *args, manifest=manifest, **more)
+
+    monkeypatch.setattr(batches, "_commit_once", die)
+    one = lake.batch("bags", 1, [first, second])
+    two = lake.batch("bags", 2, [third, second])
+    # WHEN the first attempt dies between its commits and comes again, and the second batch dies and is voided
+    for work, expected in ((one, 1), (one, 0), (two, 1), ({**two, "action": "void", "reason": "tried"}, 0)):
+        code, _ = lake.run(work)
+        assert code == expected
+    before = lake.rows("bags", "id", "tags", "valid_to", "is_current")
+    # THEN nothing is left of the second, and equal maps are equal in whatever order they are written
+    assert before == [(1, {"b": 2, "a": 1}, None, True), (2, None, None, True), (3, {}, None, True)]
+    # WHEN its files come again, in two batches, and one of them twice
+    code, _ = lake.run(lake.batch("bags", 3, [fourth]), lake.batch("bags", 4, [third, second, fourth]))
+    # THEN the late delete has its place before the rebirth, and no change is kept twice
+    assert code == 0
+    found = lake.read("bags").selectExpr("id", "tags", "second(valid_from)", "second(valid_to)", "is_current")
+    assert sorted((tuple(row) for row in found.collect()), key=repr) == [
+        (1, {"a": 1, "b": 2}, 4, None, True),
+        (1, {"b": 2, "a": 1}, 1, 3, False),
+        (2, None, 2, None, True),
+        (3, {"c": 1}, 3, None, True),
+        (3, {}, 1, 3, False),
+    ]
+    history = lake.spark.read.format("delta").load(lake.target("bags") + "__history")
+    assert history.count() == 8
+
+
+def test_rows_without_a_history_are_never_deleted(lake: Any) -> None:
+    # GIVEN a table with rows whose history is gone
+    import shutil
+
+    lake.contract("lost", {"id": "int", "a": "string"}, merge={"strategy": "scd2"})
+    assert lake.run(lake.batch("lost", 1, [lake.land("id,a\n1,x\n")]))[0] == 0
+    shutil.rmtree(lake.folder / "lake" / "lost__history")
+    # WHEN another change of the key lands
+    code, (receipt,) = lake.run(lake.batch("lost", 2, [lake.land("id,a\n1,y\n")]))
+    # THEN it is refused, with what to do
+    assert code == 1
+    assert "Restore the history" in receipt["error"]["message"]
+    assert lake.rows("lost", "id", "a") == [(1, "x")]
