@@ -15,6 +15,7 @@ from tidegate_spark import receipts
 from tidegate_spark.changes import Changes, read_changes
 from tidegate_spark.commit import Commit, numbered_commit
 from tidegate_spark.errors import JobError, TableRefused, summary
+from tidegate_spark.fitting import carry_columns
 from tidegate_spark.logs import Log
 from tidegate_spark.side_tables import KINDS
 from tidegate_spark.storage import Storage
@@ -118,7 +119,8 @@ def _commit(
     manifest: Manifest,
     log: Log,
 ) -> Commit:
-    plan = plan_merge(target, changes, manifest.contract)
+    changes, contract = carry_columns(target, changes, manifest.contract)
+    plan = plan_merge(target, changes, contract)
     log.info("Merging", plan=plan.sentence)
     story = receipts.told(
         manifest,
