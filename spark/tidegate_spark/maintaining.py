@@ -36,7 +36,7 @@ from tidegate_spark.side_tables import KINDS
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.storage import Storage
 from tidegate_spark.strategies import FORGETS
-from tidegate_spark.table import Target, path_of
+from tidegate_spark.table import Target, target_of
 from tidegate_spark.threads import job_limit
 from tidegate_spark.types import with_canonical_types
 from tidegate_spark.work import SCHEMA, BatchOrder, Contract, Work, parse_manifest
@@ -78,7 +78,7 @@ def maintain_after(
     try:
         manifest = parse_manifest(storage.read(order.manifest_uri), order)
         contract = with_canonical_types(manifest.contract)
-        target = Target(session, storage, path_of(storage, manifest.target), app_id=manifest.app_id)
+        target = target_of(session, storage, manifest)
         done = maintain(target, contract, now=now, log=log)
         if done:
             _record(storage, order, work, done, now)

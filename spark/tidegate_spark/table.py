@@ -116,7 +116,7 @@ def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> 
 
     Raises :class:`TableRefused`.
     """
-    target = Target(session, storage, path_of(storage, manifest.target), app_id=manifest.app_id)
+    target = target_of(session, storage, manifest)
     contract = manifest.contract
     if not _is_table(target):
         _create(target, storage, contract)
@@ -130,6 +130,11 @@ def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> 
         target.check_writable()
         fit(target, found, contract)
     return target
+
+
+def target_of(session: SparkSession, storage: Storage, manifest: Manifest) -> Target:
+    """The batch's table, whatever is at its location."""
+    return Target(session, storage, path_of(storage, manifest.target), app_id=manifest.app_id)
 
 
 def path_of(storage: Storage, uri: str) -> str:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as sf
 
 
 def merge(lake: Any, table: str, number: int, content: str) -> dict[str, Any]:
-    _, [receipt] = lake.run(lake.batch(table, number, [lake.land(content)]))
+    _, [receipt] = lake.run(lake.batch(table, number, [lake.land(content, f"{number}.csv")]))
     assert receipt["error"] is None, receipt["error"]
     return dict(receipt)
 
