@@ -15,6 +15,7 @@ from tidegate_spark import quarantine, receipts
 from tidegate_spark.changes import Changes, read_changes
 from tidegate_spark.commit import Commit, numbered_commit
 from tidegate_spark.errors import JobError, TableRefused, summary
+from tidegate_spark.fitting import carry_columns
 from tidegate_spark.logs import Log
 from tidegate_spark.schema import columns_of
 from tidegate_spark.side_tables import KINDS
@@ -120,7 +121,8 @@ def _commit(
     manifest: Manifest,
     log: Log,
 ) -> Commit:
-    plan = plan_merge(target, changes, manifest.contract)
+    changes, contract = carry_columns(target, changes, manifest.contract)
+    plan = plan_merge(target, changes, contract)
     if plan.rejected:
         changes = changes.without(plan.rejected)
         _warn_of(plan.rejected, log)

@@ -18,6 +18,7 @@ from tidegate_spark import receipts
 from tidegate_spark.batch import merge_batch
 from tidegate_spark.errors import EarlierBatchFailed
 from tidegate_spark.logs import Log
+from tidegate_spark.maintaining import maintain_after
 from tidegate_spark.storage import Storage
 from tidegate_spark.threads import in_threads
 from tidegate_spark.work import BatchOrder, Work, parse_work
@@ -73,6 +74,8 @@ def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, 
                 _refuse(session, storage, order, work, failed)
             elif merge_batch(session, storage, order=order, work=work, log=batch_log)["outcome"] == "failed":
                 failed = order.batch
+        if failed is None:
+            maintain_after(session, storage, order=orders[-1], work=work, now=datetime.now(UTC), log=log)
     except Exception as error:  # noqa: BLE001 - the last resort; no receipt means unknown
         log.failure("The table's batches could not be answered for", error)
         return False

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
-from pyspark.sql.types import StructType
 
+from tidegate_spark.altering import Found, count_leaves, create_table
 from tidegate_spark.commit import Commit, parse_commit
-from tidegate_spark.errors import TableRefused
+from tidegate_spark.errors import TableRefused, summary
+from tidegate_spark.features import OWNER, features_of
+from tidegate_spark.fitting import fit
 from tidegate_spark.schema import table_schema
 from tidegate_spark.side_tables import Kind, SideTable
+from tidegate_spark.sources.rows import quoted, text_literal
 from tidegate_spark.storage import Storage
 from tidegate_spark.turn import check_origin, is_committed
-from tidegate_spark.work import Contract, Manifest
+from tidegate_spark.work import Column, Contract, Manifest
 
-NAME_PROPERTY = "tidegate.table"
-_INDEXED_COLUMNS = 32
-"""Delta's default number of columns with statistics."""
-_ORIGIN_FIELDS = 5
+_NEWER = re.compile(
+    r"DELTA_UNSUPPORTED_FEATURES|DELTA_INVALID_PROTOCOL_VERSION|InvalidProtocolVersion|minReaderVersion"
+)
+"""What Delta says of a table that it is too old for."""
 _SEARCHED_COMMITS = 1000
 """How far back a batch's commit is looked for, should OPTIMIZE and the like have come after it."""
 
@@ -40,6 +43,10 @@ class Target:
         """How many rows it had when it was opened; None if its log doesn't say."""
         self.is_new = False
         """Made just now, so no batch can be in it."""
+        self.last: int | None = None
+        """The number of the last batch that was in it when it was opened."""
+        self.extra: tuple[Column, ...] = ()
+        """Columns that it has because files brought them, and that the contract doesn't name."""
         self._storage = storage
         jvm: Any = session._jvm
         self._delta_log_class = jvm.org.apache.spark.sql.delta.DeltaLog
@@ -57,9 +64,21 @@ class Target:
         """A table that goes with this one."""
         return SideTable(self.session, self.uri, self.app_id, kind)
 
+    def check_writable(self) -> None:
+        """Raises :class:`TableRefused` if this Delta is too old to write the table, though it can read it."""
+        found = self._delta_log_class.forTableWithSnapshot(self.session._jsparkSession, self.uri)
+        try:
+            found._1().protocolWrite(found._2().protocol())
+        except Py4JJavaError as refused:
+            raise _too_new(self.uri, "written", refused) from refused
+
     def snapshot(self) -> Any:
         """Delta's newest snapshot, an object of the JVM. What is asked of it may take a job."""
-        return self._delta_log_class.forTableWithSnapshot(self.session._jsparkSession, self.uri)._2()
+        return self.snapshot_of(self.uri)
+
+    def snapshot_of(self, uri: str) -> Any:
+        """The newest snapshot of the table itself or of one that goes with it."""
+        return self._delta_log_class.forTableWithSnapshot(self.session._jsparkSession, uri)._2()
 
     def commit(self, version: int) -> Commit | None:
         """A commit of the table's log, read from its file; None if the file was cleaned up."""
@@ -93,15 +112,29 @@ class Target:
 
 
 def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> Target:
-    """The batch's table, made now if there is nothing yet. Raises :class:`TableRefused`."""
-    target = Target(session, storage, path_of(storage, manifest.target), app_id=manifest.app_id)
-    if DeltaTable.isDeltaTable(session, target.uri):
-        _check_ours(target, manifest.contract)
-        target.rows = _row_count(target)
-    else:
-        _create(target, storage, manifest.contract)
+    """The batch's table, made now if there is nothing yet, and made to fit its contract if it is the batch's turn.
+
+    Raises :class:`TableRefused`.
+    """
+    target = target_of(session, storage, manifest)
+    contract = manifest.contract
+    if not _is_table(target):
+        _create(target, storage, contract)
         target.rows, target.is_new = 0, True
+        return target
+    found = Found(target.snapshot())
+    _check_owner(target.uri, found, contract)
+    target.rows = _row_count(target)
+    target.last = target.last_batch(manifest.app_id)
+    if target.last == manifest.predecessor:
+        target.check_writable()
+        fit(target, found, contract)
     return target
+
+
+def target_of(session: SparkSession, storage: Storage, manifest: Manifest) -> Target:
+    """The batch's table, whatever is at its location."""
+    return Target(session, storage, path_of(storage, manifest.target), app_id=manifest.app_id)
 
 
 def path_of(storage: Storage, uri: str) -> str:
@@ -111,8 +144,7 @@ def path_of(storage: Storage, uri: str) -> str:
 
 def check_predecessor(target: Target, manifest: Manifest) -> bool:
     """True if the batch is in the table already, False if it is its turn. Raises WrongPredecessor."""
-    last = None if target.is_new else target.last_batch(manifest.app_id)
-    return is_committed(last, manifest, target.uri)
+    return is_committed(target.last, manifest, target.uri)
 
 
 def _row_count(target: Target) -> int | None:
@@ -148,20 +180,7 @@ def _create(target: Target, storage: Storage, contract: Contract) -> None:
         # An attempt that died before the table's first commit leaves folders without a file, which Delta refuses.
         _delete_folders(files, path)
     schema = table_schema(contract)
-    columns = len(schema) - 1 + _ORIGIN_FIELDS
-    builder = (
-        DeltaTable.createIfNotExists(target.session)
-        .location(target.uri)
-        .addColumns(schema)
-        .property(NAME_PROPERTY, contract.table)
-        .property("delta.enableDeletionVectors", "false")
-    )
-    if columns > _INDEXED_COLUMNS:
-        # The struct's source is what a re-sent file is looked for by.
-        builder = builder.property("delta.dataSkippingNumIndexedCols", str(columns))
-    if contract.partition_by:
-        builder = builder.partitionedBy(*contract.partition_by)
-    builder.execute()
+    create_table(target.session, target.uri, schema, features_of(contract, count_leaves(schema)), contract.partition_by)
 
 
 def _delete_folders(files: Any, path: Any) -> None:
@@ -171,42 +190,34 @@ def _delete_folders(files: Any, path: Any) -> None:
     files.delete(path, False)
 
 
-def _check_ours(target: Target, contract: Contract) -> None:
-    metadata = target.snapshot().metadata()
-    owner = metadata.configuration().get(NAME_PROPERTY)
-    if not owner.isDefined() or owner.get() != contract.table:
-        whose = f"of {owner.get()!r}" if owner.isDefined() else "that Tidegate did not make"
-        raise TableRefused(
-            f"{target.uri} is a Delta table {whose} (property {NAME_PROPERTY}). Nothing was written. Use "
-            f"another table name, or set the property to {contract.table!r} if this really is its table."
-        )
-    wanted = table_schema(contract)
-    found = StructType.fromJson(json.loads(metadata.schemaString()))
-    there = {field.name: field.dataType.simpleString() for field in found}
-    asked = {field.name: field.dataType.simpleString() for field in wanted}
-    partitions = tuple(_strings(metadata.partitionColumns()))
-    faults = [
-        *(f"column {name} {type_name} is not in the table" for name, type_name in asked.items() if name not in there),
-        *(
-            f"column {name} {type_name} is not in the contract"
-            for name, type_name in there.items()
-            if name not in asked
-        ),
-        *(
-            f"column {name} is {there[name]} in the table and {asked[name]} in the contract"
-            for name in asked.keys() & there.keys()
-            if asked[name] != there[name]
-        ),
-    ]
-    if partitions != contract.partition_by:
-        faults.append(f"partitioned by {list(partitions)}, the contract says {list(contract.partition_by)}")
-    if faults:
-        raise TableRefused(
-            f"{target.uri} doesn't fit its contract: {'; '.join(sorted(faults))}. Nothing was written. "
-            "Change the contract back, or alter the table."
-        )
+def _is_table(target: Target) -> bool:
+    try:
+        return bool(DeltaTable.isDeltaTable(target.session, target.uri))
+    except Exception as refused:
+        if _NEWER.search(str(refused)) is None:
+            raise
+        raise _too_new(target.uri, "read", refused) from refused
 
 
-def _strings(sequence: Any) -> list[str]:
-    """A Scala sequence of strings."""
-    return [str(sequence.apply(index)) for index in range(sequence.size())]
+def _too_new(uri: str, verb: str, refused: Exception) -> TableRefused:
+    return TableRefused(
+        f"{uri} was made by a newer Delta and can't be {verb} by this one: {summary(refused)}. Nothing was written. "
+        "Drop the feature with the release that made it, or give the contract another table name."
+    )
+
+
+def _check_owner(uri: str, found: Found, contract: Contract) -> None:
+    owner = found.properties.get(OWNER)
+    if owner == contract.table:
+        return
+    if owner is not None:
+        raise TableRefused(
+            f"{uri} is a Delta table of {owner!r} (property {OWNER}). Nothing was written. Give the contract another "
+            "table name, or set the property if this really is its table."
+        )
+    raise TableRefused(
+        f"{uri} is a Delta table that Tidegate did not make (it has no property {OWNER}). Nothing was written. Give "
+        "the contract another table name; or, if Tidegate alone is to write this table from now on, adopt it: "
+        f"ALTER TABLE delta.{quoted(uri)} SET TBLPROPERTIES ({text_literal(OWNER)} = {text_literal(contract.table)}), "
+        "then redrive."
+    )

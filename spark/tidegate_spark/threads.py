@@ -8,10 +8,19 @@ thread pools don't do.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pyspark import InheritableThread, SparkContext
+from pyspark.sql import SparkSession
+
+_GROUP = "spark.jobGroup.id"
+_INTERRUPT = "spark.job.interruptOnCancel"
+_AGAIN_S = 0.5
+"""A cancelled group may begin another job: it is cancelled again until its work has given up."""
+_group_numbers = itertools.count()
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,6 +54,40 @@ def in_threads(work: Callable[[T], R], items: Iterable[T], *, at_most: int) -> l
     if failures:
         raise failures[min(failures)]
     return [answers[number] for number in range(len(todo))]
+
+
+@contextmanager
+def job_limit(session: SparkSession, seconds: float) -> Iterator[None]:
+    """Spark jobs begun within it are cancelled once so many seconds have passed, which raises in who waits for them.
+
+    What the driver does by itself isn't interrupted.
+    """
+    context = session.sparkContext
+    group = f"limited-{next(_group_numbers)}"
+    before = {name: context.getLocalProperty(name) for name in (_GROUP, _INTERRUPT)}
+    is_over = threading.Event()
+
+    def cancel() -> None:
+        wait_s = seconds
+        try:
+            while not is_over.wait(wait_s):
+                context.cancelJobGroup(group)
+                wait_s = _AGAIN_S
+        finally:
+            _give_connection_back()
+
+    canceller = threading.Thread(target=cancel, daemon=True)
+    context.setLocalProperty(_GROUP, group)
+    context.setLocalProperty(_INTERRUPT, "true")
+    canceller.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        canceller.join()
+        for name, value in before.items():
+            # PySpark takes None, which removes the property, though its annotation doesn't say so.
+            context.setLocalProperty(name, value)  # type: ignore[arg-type]
 
 
 def _give_connection_back() -> None:

@@ -170,6 +170,8 @@ class BatchOrder:
     action: Action = "merge"
     reason: str = ""
     """Why the batch is to be voided, for whoever reads the table's history."""
+    maintenance: bool = True
+    """May the table be maintained after its last batch? Not if the next one is due already."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,7 @@ def parse_work(raw: bytes, uri: str) -> Work:
                     receipt_uri=entry["receipt_uri"],
                     action=_parse_action(entry),
                     reason=str(entry.get("reason") or ""),
+                    maintenance=bool(entry.get("maintenance", True)),
                 )
                 for entry in document["batches"]
             ),

@@ -7,7 +7,15 @@ import pytest
 from fakes.contracts import contract
 from hypothesis import given
 from hypothesis import strategies as st
-from tidegate.dispatch import MERGE_OVERHEAD_S, START_UP_S, TableSnapshot, decide_dispatch, lateness_of, start_by
+from tidegate.dispatch import (
+    MERGE_OVERHEAD_S,
+    START_UP_S,
+    TableSnapshot,
+    decide_dispatch,
+    lateness_of,
+    may_maintain,
+    start_by,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 WITHIN_1H = {"kind": "within", "seconds": 3600}
@@ -166,3 +174,15 @@ class TestLateness:
             TableSnapshot(contract("clicks"), paused_reason="p"),
         ]
         assert decide_dispatch(snapshots, NOW).stopped == ("clicks", "flights")
+
+
+@pytest.mark.parametrize(
+    ("files", "share", "reopened", "has_time"),
+    [(1, 0.1, 0, True), (0, 0.1, 0, True), (None, 0.1, 0, False), (1, 0.9, 0, False), (1, 0.1, 1, False)],
+)
+def test_a_table_is_maintained_when_nothing_more_of_it_waits(
+    files: int | None, share: float, reopened: int, has_time: bool
+) -> None:
+    limits = contract()
+    many = limits.max_files if files is None else files
+    assert may_maintain(limits, many, int(share * limits.max_bytes), reopened=reopened) is has_time

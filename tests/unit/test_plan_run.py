@@ -68,6 +68,7 @@ class TestTheWork:
             "fence": 1,
             "locations": {},
             "receipt_uri": "s3://control/receipts/flights/000000000001/r-0.json",
+            "maintenance": True,
         }
 
     def test_planning_again_gives_the_same_batches(self) -> None:

@@ -14,6 +14,9 @@ MERGE_OVERHEAD_S = 60
 MERGE_BYTES_PER_S = 20 * 1024**2
 """A cautious guess for the smallest cluster; measured rates a table will replace it."""
 
+_FULL = 0.9
+"""Of a batch's limit in bytes: the next file didn't fit."""
+
 
 @dataclass(frozen=True)
 class TableSnapshot:
@@ -105,6 +108,16 @@ def decide_more(
         return (snapshot.contract.table in mine and was_waiting) or _due_by_freshness(snapshot, soon)[0]
 
     return tuple(sorted(snapshot.contract.table for snapshot in snapshots if is_taken(snapshot)))
+
+
+def may_maintain(contract: Contract, files: int, size_bytes: int, *, reopened: int) -> bool:
+    """Is there time to maintain a table behind a batch of so many files and bytes?
+
+    Not if more of the table waits: a batch that is as large as a batch may be left something behind, and what was
+    reopened comes next. The table's lease, and the settling of its group's batches, would wait for the maintenance.
+    """
+    is_full = files >= contract.max_files or size_bytes >= _FULL * contract.max_bytes
+    return not is_full and not reopened
 
 
 def _decide_table(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> TableDecision:

@@ -7,6 +7,7 @@ will do before it does it; running it is one commit, whatever the changes are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from tidegate_spark.changes import Changes
 from tidegate_spark.errors import NotSupported
@@ -20,7 +21,7 @@ from tidegate_spark.strategies.upsert import plan_upsert
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
 
-__all__ = ["MergePlan", "plan_merge", "plan_void"]
+__all__ = ["FORGETS", "MergePlan", "plan_merge", "plan_void"]
 
 _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "upsert": plan_upsert,
@@ -30,6 +31,8 @@ _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "scd2": plan_scd2,
     "bitemporal": plan_bitemporal,
 }
+FORGETS: dict[str, Callable[[Target, Contract, datetime], int]] = {}
+"""By strategy: what lets go of deletes that are remembered for longer than the contract asks; how many went."""
 
 
 def plan_merge(target: Target, changes: Changes, contract: Contract) -> MergePlan:

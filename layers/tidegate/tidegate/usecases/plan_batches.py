@@ -11,6 +11,7 @@ from typing import Any
 
 from tidegate.batches import GROUPS_A_ROUND, group_steps
 from tidegate.contracts import Contracts
+from tidegate.dispatch import may_maintain
 from tidegate.errors import ClaimMoved, LeaseHeld, LedgerBehind, SourceGone
 from tidegate.ports import Batch, Clusters, Lease, Ledger, Machine, Objects, Table
 from tidegate.receipts import receipt_uri
@@ -42,6 +43,8 @@ class Planned:
     lease: Lease
     locations: Mapping[str, str]
     is_void: bool
+    maintenance: bool = False
+    """May the job maintain the table behind the batch?"""
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,10 @@ def _plan_table(
         return None
     if table.void_reason is not None and table.unsettled_batch == batch.number:
         return Planned(batch, lease, {}, is_void=True)
+    has_time = may_maintain(contracts.by_table[name], batch.files, batch.size_bytes, reopened=len(table.reopened))
     try:
-        return Planned(batch, lease, locate_files(batch, ports.objects, ports.control_bucket), is_void=False)
+        locations = locate_files(batch, ports.objects, ports.control_bucket)
+        return Planned(batch, lease, locations, is_void=False, maintenance=has_time)
     except SourceGone as gone:
         # It can never be merged as it is: it is opened up until the file that is gone is alone.
         ports.ledger.order_void(batch, str(gone))
@@ -199,6 +204,7 @@ def _work_entry(run: Run, planned: Planned, ports: PlanPorts) -> dict[str, Any]:
         "fence": planned.lease.fence,
         "locations": dict(planned.locations),
         "receipt_uri": receipt_uri(ports.control_bucket, batch.table, batch.number, run.run_id, run.attempt),
+        "maintenance": planned.maintenance,
     }
 
 
