@@ -15,6 +15,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from tidegate_spark import reading
+from tidegate_spark.engines.keys import Span, few_spans, within
 from tidegate_spark.errors import BrokenWork, SourceChanged
 from tidegate_spark.logs import Log
 from tidegate_spark.origin import DELETED, ORIGIN, SET_COLUMNS
@@ -34,6 +35,8 @@ class KeyRange:
     column: str
     condition: str
     """A predicate of literals on `{column}`, to be formatted with the column's qualified name."""
+    spans: tuple[Span, ...] = ()
+    """The same as values: no change has a key outside of them. Ascending."""
 
 
 @dataclass(frozen=True)
@@ -314,10 +317,11 @@ def _key_ranges(manifest: Manifest, parts: list[_Part], by_uri: dict[str, Source
             if values:
                 listed = ", ".join(rows.text_literal(value) for value in values)
                 # Curly brackets: the condition is a format string.
-                yield KeyRange(key, "{column} IN (" + listed.replace("{", "{{").replace("}", "}}") + ")")
+                escaped = listed.replace("{", "{{").replace("}", "}}")
+                yield KeyRange(key, f"{{column}} IN ({escaped})", tuple((value, value) for value in values))
         elif key in _ranged_keys(contract):
             bounds = [part.ranges[key] for part in parts if part.ranges[key][0] is not None]
             if bounds:
-                low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
-                quote = "DATE '{}'" if types[key] == "date" else "{}"
-                yield KeyRange(key, f"{{column}} BETWEEN {quote.format(low)} AND {quote.format(high)}")
+                # Several: files of recent rows often come with some of very old ones.
+                spans = few_spans(bounds)
+                yield KeyRange(key, within("{column}", spans), spans)

@@ -12,6 +12,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
 from tidegate_spark.commit import Commit, parse_commit
+from tidegate_spark.engines.choice import TIMESTAMPS_PROPERTY
 from tidegate_spark.errors import TableRefused
 from tidegate_spark.schema import table_schema
 from tidegate_spark.side_tables import Kind, SideTable
@@ -43,6 +44,11 @@ class Target:
         self._storage = storage
         jvm: Any = session._jvm
         self._delta_log_class = jvm.org.apache.spark.sql.delta.DeltaLog
+
+    @property
+    def storage(self) -> Storage:
+        """Where its files are."""
+        return self._storage
 
     @property
     def delta(self) -> DeltaTable:
@@ -155,6 +161,7 @@ def _create(target: Target, storage: Storage, contract: Contract) -> None:
         .addColumns(schema)
         .property(NAME_PROPERTY, contract.table)
         .property("delta.enableDeletionVectors", "false")
+        .property(TIMESTAMPS_PROPERTY, "micros")
     )
     if columns > _INDEXED_COLUMNS:
         # The struct's source is what a re-sent file is looked for by.

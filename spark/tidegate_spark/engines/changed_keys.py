@@ -1,0 +1,40 @@
+"""What keys a batch changes, exactly, from its rows in Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from arro3.core import Table
+
+from tidegate_spark.engines.keys import MOST_SPANS, Span, few_spans
+
+_NUMBERS = frozenset({"tinyint", "smallint", "int", "bigint"})
+
+
+def changed_keys(changes: Table, keys: Mapping[str, str]) -> dict[str, Sequence[Span]]:
+    """By key column: ascending spans, one for each value. Columns that have no use for skipping are left out.
+
+    Timestamps are: Delta keeps their bounds cut to milliseconds, and not all writers cut alike.
+    """
+    found: dict[str, Sequence[Span]] = {}
+    for name, type_name in keys.items():
+        column = changes.column(name)
+        if column.null_count or not len(column):
+            continue
+        if type_name in _NUMBERS:
+            values: list[Any] = np.unique(np.asarray(column.to_numpy())).tolist()
+        elif type_name in {"date", "string"}:
+            values = sorted(set(column.to_pylist()))
+        else:
+            continue
+        found[name] = [(value, value) for value in values]
+    return found
+
+
+def literal_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """Few spans that cover these, for a condition. Texts have no distance: they are listed, or one span."""
+    if isinstance(spans[0][0], str):
+        return tuple(spans) if len(spans) <= MOST_SPANS else ((spans[0][0], spans[-1][1]),)
+    return few_spans(spans)

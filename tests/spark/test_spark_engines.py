@@ -1,0 +1,167 @@
+"""The second engine: "under the same lease, txn rules and convergence campaign; Spark remains the one that can do
+everything"."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COLUMNS = {"id": "bigint", "value": "string", "seq": "int", "at": "timestamp", "day": "date", "cost": "decimal(9,2)"}
+MERGE = {"sequence_by": "seq"}
+HEADER = tuple(COLUMNS)
+
+
+def log_of(lake: Any, table: str, version: int) -> list[dict[str, Any]]:
+    path = Path(lake.target(table).removeprefix("file://")) / "_delta_log" / f"{version:020d}.json"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def engine_of(lake: Any, table: str, version: int) -> str:
+    (info,) = (action["commitInfo"] for action in log_of(lake, table, version) if "commitInfo" in action)
+    return "delta-rs" if "delta-rs" in info["engineInfo"] else "spark"
+
+
+def test_both_engines_make_the_same_table_and_each_reads_the_others(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN changes with ties, nulls, late ones, and times at the calendar's ends
+    drawn = random.Random(11)
+    moments = ["", "0900-03-01 00:00:00", "2026-01-01 10:00:00.123456", "9999-12-31 23:59:59.999999"]
+    files = []
+    for name in ("a.csv", "b.csv", "c.csv", "d.csv"):
+        rows = [
+            (
+                drawn.randrange(40),
+                drawn.choice(["", "x", "y"]),
+                drawn.choice(["", 1, 2]),
+                drawn.choice(moments),
+                drawn.choice(["", "0900-03-01", "2026-01-01"]),
+                drawn.choice(["", "-1.50", "7.25"]),
+            )
+            for _ in range(60)
+        ]
+        files.append(lake.land(lake.csv(HEADER, *rows), name))
+    order = [files[1], files[3], files[0], files[2]]
+    for table in ("by_spark", "by_both"):
+        lake.contract(table, COLUMNS, merge=MERGE)
+    # WHEN one table is merged by Spark alone, the other by both in turns
+    receipts = []
+    for number, file in enumerate(order, start=1):
+        with monkeypatch.context() as patched:
+            patched.setattr("tidegate_spark.engines.choice.MOST_ROWS", 0)
+            batches = [lake.batch("by_spark", number, [file])]
+            batches += [lake.batch("by_both", number, [file])] if number == 3 else []
+            code, found = lake.run(*batches)
+            assert code == 0, found
+            receipts += found
+        if number != 3:
+            code, found = lake.run(lake.batch("by_both", number, [file]))
+            assert code == 0, found
+            receipts += found
+    # THEN rows, places and counts are the same
+    place = ("_tidegate.source", "_tidegate.sequencer", "_tidegate.position", "_tidegate.batch")
+    rows = {table: lake.rows(table, *COLUMNS, *place) for table in ("by_spark", "by_both")}
+    assert rows["by_spark"] == rows["by_both"]
+    counts = {(r["table"], r["batch"]): {**r["rows"], "table": r["table_rows"]} for r in receipts}
+    for number in range(1, 5):
+        assert counts["by_spark", number] == counts["by_both", number], number
+    engines = [engine_of(lake, "by_both", version) for version in range(1, 5)]
+    assert engines == ["delta-rs", "delta-rs", "spark", "delta-rs"]
+    # AND the plans say so
+    plans = {(r["table"], r["batch"]): r["plan"] for r in receipts}
+    assert "Append: the table has no rows yet; delta-rs, for it is 60 changes." in plans["by_both", 1]
+    assert "Merge: 1 of its 1 files may hold a changed key; delta-rs" in plans["by_both", 2]
+    assert "Spark, since 60 changes are more than the 0" in plans["by_both", 3]
+    # AND Spark skips delta-rs's files by their statistics: by key, by moment, by origin
+    read = lake.read("by_both")
+    for found, condition in [(False, "id > 1000"), (True, "at > '9999-12-31 23:59:59.999998'"),
+                             (False, "_tidegate.source = 'landing/zzz'"), (True, "at < '0901-01-01'")]:  # fmt: skip
+        shown = read.where(condition)
+        assert bool(shown.count()) == found, condition
+        assert bool(files_read(shown)) == found, condition
+
+
+def files_read(frame: Any) -> int:
+    """Of a Delta table: how many files are left after skipping."""
+    plan = frame._jdf.queryExecution().executedPlan()
+    frame._jdf.collectAsList()
+    leaves = plan.collectLeaves()
+    scans = [leaves.apply(number) for number in range(leaves.size())]
+    return sum(int(scan.metrics().apply("numFiles").value()) for scan in scans)
+
+
+def test_deletes_go_through_either_engine(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN two tables of the same four rows
+    from tidegate_spark.commit import numbered_commit
+    from tidegate_spark.engines.keyed import KeyedChanges, plan_keyed_merge
+    from tidegate_spark.storage import Storage
+    from tidegate_spark.table import Target, path_of
+    from tidegate_spark.work import Column, Contract
+
+    contract = Contract(
+        "t", "csv", {}, (Column("id", "bigint"), Column("seq", "int")), (), "cdc", ("id",), "seq", ()
+    )  # fmt: skip
+    file = lake.land(lake.csv(("id", "seq"), (1, 5), (2, 5), (3, 5), (4, 5)), "a.csv")
+    for table in ("spark", "rust"):
+        lake.contract(table, {"id": "bigint", "seq": "int"}, merge=MERGE)
+    assert lake.run(lake.batch("spark", 1, [file]), lake.batch("rust", 1, [file]))[0] == 0
+    # WHEN a newer, an older and a tied delete come, an update, and deletes and changes of keys that aren't there
+    rows = lake.spark.sql(
+        """SELECT bigint(id) AS id, int(seq) AS seq, named_struct('event_time', timestamp'2026-01-02', 'source', 's',
+                  'sequencer', '1', 'position', 1L, 'batch', 2L) AS _tidegate, deleted AS _tidegate_deleted
+           FROM VALUES (1, 6, true), (2, 4, true), (3, 5, true), (4, 6, false), (8, 1, true), (9, 1, false)
+                AS t(id, seq, deleted)"""
+    )
+    for table, engine in (("spark", "Spark, since"), ("rust", "delta-rs, for")):
+        target = Target(lake.spark, Storage(lake.spark), path_of(Storage(lake.spark), lake.target(table)), rows=4)
+        changes = KeyedChanges(rows, 6, 100, (), deletes=True)
+        with monkeypatch.context() as patched:
+            if table == "spark":
+                patched.setattr("tidegate_spark.engines.choice.MOST_ROWS", 0)
+            plan = plan_keyed_merge(target, contract, changes, "Merge the changes")
+        assert engine in plan.sentence
+        assert plan.deletes
+        with numbered_commit(lake.spark, f"tidegate:{table}:1", 2, {"batch": 2}):
+            plan.run()
+        commit = target.commit(2)
+        assert commit is not None
+        assert (commit.inserted, commit.updated, commit.deleted) == (1, 1, 2), table
+        assert commit.told == {"batch": 2}
+        assert commit.batches == {f"tidegate:{table}:1": 2}
+    # THEN
+    assert lake.rows("spark") == lake.rows("rust") == [(2, 5), (4, 6), (9, 1)]
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_spark_takes_over_what_the_second_engine_leaves_undone(
+    lake: Any, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+) -> None:
+    # GIVEN a table, and a second engine that fails before its commit, or right after it
+    from tidegate_spark.engines import delta_rs
+
+    lake.contract("t", {"id": "bigint", "value": "string"})
+    assert lake.run(lake.batch("t", 1, [lake.land("id,value\n1,a\n2,a\n")]))[0] == 0
+    real = delta_rs.merge
+
+    def fails(*given: Any, **named: Any) -> bool:
+        if is_committed:
+            real(*given, **named)
+        raise OSError("the bucket went away")
+
+    monkeypatch.setattr(delta_rs, "merge", fails)
+    # WHEN
+    batch = lake.batch("t", 2, [lake.land("id,value\n2,b\n3,b\n")])
+    code, (receipt,) = lake.run(batch)
+    # THEN there is one commit all the same, and the receipt names the engine that made it
+    assert code == 0, receipt["error"]
+    assert lake.rows("t") == [(1, "a"), (2, "b"), (3, "b")]
+    assert receipt["rows"]["inserted"] == receipt["rows"]["updated"] == 1
+    assert lake.versions("t") == 2
+    assert engine_of(lake, "t", 2) == ("delta-rs" if is_committed else "spark")
+    told = "delta-rs did not commit (the bucket went away), so Spark did." in receipt["plan"]
+    assert told is not is_committed
+    # AND neither engine commits the number again
+    code, (again,) = lake.run(batch)
+    assert (code, again["replayed"], lake.versions("t")) == (0, True, 2)
