@@ -26,9 +26,9 @@ def engine_of(lake: Any, table: str, version: int) -> str:
 
 
 def test_both_engines_make_the_same_table_and_each_reads_the_others(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # GIVEN changes with ties, nulls, late ones, and times at the calendar's ends
+    # GIVEN changes with ties, nulls, late ones, and times at the calendars' ends
     drawn = random.Random(11)
-    moments = ["", "0900-03-01 00:00:00", "2026-01-01 10:00:00.123456", "9999-12-31 23:59:59.999999"]
+    moments = ["", "1900-01-01 00:00:00", "2026-01-01 10:00:00.123456", "9999-12-31 23:59:59.999999"]
     files = []
     for name in ("a.csv", "b.csv", "c.csv", "d.csv"):
         rows = [
@@ -37,7 +37,7 @@ def test_both_engines_make_the_same_table_and_each_reads_the_others(lake: Any, m
                 drawn.choice(["", "x", "y"]),
                 drawn.choice(["", 1, 2]),
                 drawn.choice(moments),
-                drawn.choice(["", "0900-03-01", "2026-01-01"]),
+                drawn.choice(["", "1582-10-15", "2026-01-01"]),
                 drawn.choice(["", "-1.50", "7.25"]),
             )
             for _ in range(60)
@@ -77,10 +77,26 @@ def test_both_engines_make_the_same_table_and_each_reads_the_others(lake: Any, m
     # AND Spark skips delta-rs's files by their statistics: by key, by moment, by origin
     read = lake.read("by_both")
     for found, condition in [(False, "id > 1000"), (True, "at > '9999-12-31 23:59:59.999998'"),
-                             (False, "_tidegate.source = 'landing/zzz'"), (True, "at < '0901-01-01'")]:  # fmt: skip
+                             (False, "_tidegate.source = 'landing/zzz'"), (True, "at < '1900-01-02'")]:  # fmt: skip
         shown = read.where(condition)
         assert bool(shown.count()) == found, condition
         assert bool(files_read(shown)) == found, condition
+
+
+def test_times_of_older_calendars_are_written_by_spark(lake: Any) -> None:
+    # GIVEN a table that has an ancient date in the file of key 1
+    lake.contract("t", {"id": "bigint", "day": "date"}, partition_by=[])
+    first = lake.batch("t", 1, [lake.land("id,day\n1,0900-03-01\n")])
+    # WHEN that file is not touched, is touched, and an ancient one comes
+    batches = [first]
+    for number, row in enumerate(("5,2026-01-01", "1,2026-01-01", "5,1400-01-01"), start=2):
+        batches.append(lake.batch("t", number, [lake.land(f"id,day\n{row}\n")]))
+    code, receipts = lake.run(*batches)
+    # THEN whoever reads with Spark reads all of it
+    assert code == 0, receipts
+    assert [engine_of(lake, "t", version) for version in range(1, 5)] == ["spark", "delta-rs", "spark", "spark"]
+    assert "Spark, since the rows have dates before 1582" in receipts[0]["plan"]
+    assert [(key, str(day)) for key, day in lake.rows("t")] == [(1, "2026-01-01"), (5, "1400-01-01")]
 
 
 def files_read(frame: Any) -> int:

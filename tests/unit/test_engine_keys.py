@@ -60,3 +60,44 @@ def test_spans_are_written_as_literals() -> None:
 def test_what_the_engines_write_in_different_ways_is_no_literal(value: object) -> None:
     with pytest.raises(ValueError, match=r"literal|written"):
         literal(value)
+
+
+def test_changes_say_exactly_which_keys_they_have_and_whether_times_are_ancient() -> None:
+    # GIVEN
+    from arro3.core import Array, DataType, Table
+    from tidegate_spark.engines.changed_keys import changed_keys, has_ancient, literal_spans
+
+    def days(*values: int | None) -> Array:
+        return Array(list(values), type=DataType.int32()).cast(DataType.date32())
+
+    def moments(*values: int | None) -> Array:
+        return Array(list(values), type=DataType.int64()).cast(DataType.timestamp("us", tz="UTC"))
+
+    before_1900 = -2_208_988_800_000_001
+    changes = Table.from_pydict(
+        {
+            "id": Array([9, 3, 9], type=DataType.int64()),
+            "code": Array(["b", "a", "b"], type=DataType.utf8()),
+            "day": days(20_000, 20_000, 20_001),
+            "some": days(None, 1, 2),
+            "at": moments(0, None, before_1900 + 1),
+        }
+    )
+    # WHEN
+    types = {"id": "bigint", "code": "string", "day": "date", "some": "date", "at": "timestamp"}
+    found = changed_keys(changes, types)
+    # THEN a column with nulls, or of moments, tells nothing
+    assert found == {
+        "id": [(3, 3), (9, 9)],
+        "code": [("a", "a"), ("b", "b")],
+        "day": [(date(2024, 10, 4), date(2024, 10, 4)), (date(2024, 10, 5), date(2024, 10, 5))],
+    }
+    assert literal_spans(found["id"]) == ((3, 3), (9, 9))
+    assert literal_spans([(f"{n:03}", f"{n:03}") for n in range(40)]) == (("000", "039"),)
+    # AND the last instant of the old calendar is seen among nulls or not
+    assert not has_ancient(changes, types)
+    for old in (days(-141_428, 0, 0), days(None, None, -141_428)):
+        assert has_ancient(Table.from_pydict({"day": old}), {"day": "date"})
+    assert not has_ancient(Table.from_pydict({"day": days(-141_427, None, None)}), {"day": "date"})
+    for old in (moments(before_1900), moments(None, before_1900)):
+        assert has_ancient(Table.from_pydict({"at": old}), {"at": "timestamp"})

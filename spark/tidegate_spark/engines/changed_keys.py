@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
-from arro3.core import Table
+from arro3.core import DataType, Table
 
+from tidegate_spark.engines.choice import CALENDARS
 from tidegate_spark.engines.keys import MOST_SPANS, Span, few_spans
 
 _NUMBERS = frozenset({"tinyint", "smallint", "int", "bigint"})
@@ -38,3 +40,29 @@ def literal_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
     if isinstance(spans[0][0], str):
         return tuple(spans) if len(spans) <= MOST_SPANS else ((spans[0][0], spans[-1][1]),)
     return few_spans(spans)
+
+
+_FIRST_DAY = date(1970, 1, 1)
+_FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = 1_000_000
+
+
+def has_ancient(changes: Table, columns: Mapping[str, str]) -> bool:
+    """Is a value from before the calendar in which all engines agree?"""
+    for name, type_name in columns.items():
+        column = changes.column(name)
+        if type_name not in CALENDARS or not len(column):
+            continue
+        bound = CALENDARS[type_name]
+        if isinstance(bound, datetime):
+            least, numbers = round((bound - _FIRST_MOMENT).total_seconds()) * _MICROSECOND, DataType.int64()
+        else:
+            least, numbers = (bound - _FIRST_DAY).days, DataType.int32()
+        values = column.cast(numbers)
+        if column.null_count:  # which NumPy has no place for
+            smallest = min((value for value in values.to_pylist() if value is not None), default=least)
+        else:
+            smallest = np.asarray(values.to_numpy()).min()
+        if smallest < least:
+            return True
+    return False

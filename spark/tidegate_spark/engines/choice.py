@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Literal
 
 Engine = Literal["spark", "delta-rs"]
@@ -104,6 +105,19 @@ _PLAIN_WRITER = 2
 _FEATURES_WRITER = 7
 TIMESTAMPS_PROPERTY = "tidegate.timestamps"
 """`micros`: no file has timestamps as INT96, which delta-rs reads as nanoseconds: the year 9999 comes back as 1816."""
+
+
+CALENDARS: Mapping[str, date] = {"date": date(1582, 10, 15), "timestamp": datetime(1900, 1, 1, tzinfo=UTC)}
+"""By type: values before are read by Spark alone from files that Spark wrote: in others they may be Julian."""
+ANCIENT = "the rows have dates before 1582 or timestamps before 1900, which Spark reads from its own files alone"
+
+
+def refusal_of_nested(columns: Mapping[str, str]) -> str | None:
+    """Why nobody can know what times are in here: there are no statistics of nested values."""
+    for name, type_name in columns.items():
+        if "<" in type_name and ("date" in type_name or "timestamp" in type_name):
+            return f"column {name} has times in a {type_name.partition('<')[0]}"
+    return None
 
 
 def refusal_of_types(keys: Mapping[str, str], sequence: str | None) -> str | None:

@@ -6,7 +6,7 @@ number that the table has, so that is asked first; and it never commits over som
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,7 +14,7 @@ from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 
 from tidegate_spark.commit import Number
-from tidegate_spark.engines.choice import refusal_of_table
+from tidegate_spark.engines.choice import CALENDARS, refusal_of_table
 from tidegate_spark.engines.keys import FileRange, Span
 from tidegate_spark.origin import PLACE
 from tidegate_spark.storage import Storage
@@ -65,23 +65,30 @@ def refusal(table: DeltaTable, *, has_timestamps: bool) -> str | None:
     )
 
 
-def files_of(table: DeltaTable, columns: Sequence[str]) -> list[FileRange]:
-    """The table's files and what its log knows of these columns."""
+def files_of(table: DeltaTable, keys: Sequence[str], types: Mapping[str, str]) -> list[FileRange]:
+    """The table's files and what its log knows of these keys; `types` are those of all columns."""
     actions = table.get_add_actions(flatten=True)
     names = set(actions.schema.names)
-    sizes = actions.column("size_bytes").to_pylist()
-    bounds: list[dict[str, Span]] = [{} for _ in sizes]
-    for column in columns:
-        low, high = f"min.{column}", f"max.{column}"
-        if f"partition.{column}" in names:
-            low = high = f"partition.{column}"
-        if low not in names or high not in names:
-            continue
-        values = zip(actions.column(low).to_pylist(), actions.column(high).to_pylist(), strict=True)
-        for found, (smallest, largest) in zip(bounds, values, strict=True):
+
+    def of(name: str) -> list[Any]:
+        return list(actions.column(name).to_pylist()) if name in names else [None] * actions.num_rows
+
+    bounds: list[dict[str, Span]] = [{} for _ in range(actions.num_rows)]
+    ancient = [False] * actions.num_rows
+    for column in keys:
+        at = (f"partition.{column}",) * 2 if f"partition.{column}" in names else (f"min.{column}", f"max.{column}")
+        for found, smallest, largest in zip(bounds, *map(of, at), strict=True):
             if smallest is not None and largest is not None:
                 found[column] = (smallest, largest)
-    return [FileRange(int(size), found) for size, found in zip(sizes, bounds, strict=True)]
+    for column, bound in ((name, CALENDARS[kind]) for name, kind in types.items() if kind in CALENDARS):
+        if f"partition.{column}" in names:  # a partition's value is in no file
+            continue
+        known = zip(of(f"min.{column}"), of(f"null_count.{column}"), of("num_records"), strict=True)
+        for number, (smallest, nulls, rows) in enumerate(known):
+            is_empty = rows is not None and nulls == rows
+            ancient[number] |= not is_empty and (smallest is None or smallest < bound)
+    told = zip(of("size_bytes"), bounds, ancient, strict=True)
+    return [FileRange(int(size), found, may_be) for size, found, may_be in told]
 
 
 def append(table: DeltaTable, rows: Table, number: Number) -> bool:

@@ -64,7 +64,8 @@ def plan_keyed_merge(target: Target, contract: Contract, changes: KeyedChanges, 
     literals = look.literals()
     same_key = [f"target.{quoted(key)} <=> change.{quoted(key)}" for key in contract.keys]
     condition = " AND ".join([*literals, *same_key])
-    deleted = f"change.{DELETED}" if changes.deletes else "false"
+    # Never null, so that both sides are of one type.
+    deleted = f"coalesce(change.{DELETED}, false)" if changes.deletes else "false"
     is_newer = f"{order_of('change', contract, deleted=deleted)} > {order_of('target', contract)}"
 
     def by_spark() -> None:
@@ -128,18 +129,23 @@ class _Look:
     @classmethod
     def at(cls, target: Target, contract: Contract, changes: KeyedChanges) -> _Look:
         """Reads the log with delta-rs; if it may do the merge, the changes come into the driver."""
-        keys = {column.name: column.type for column in contract.columns if column.name in contract.keys}
+        types: dict[str, str] = {column.name: column.type for column in contract.columns}
+        keys = {name: types[name] for name in contract.keys}
         table, refusal = _open(target, contract)
         refusal = (
-            _refusal_of_contract(contract, keys) or choice.too_many_changes(changes.read, changes.size_bytes) or refusal
+            _refusal_of_contract(contract, keys, types)
+            or choice.too_many_changes(changes.read, changes.size_bytes)
+            or refusal
         )
         rows: Table | None = None
         changed: Mapping[str, Sequence[Span]] = {r.column: r.spans for r in changes.key_ranges if r.spans}
         if refusal is None:
-            rows, exact, refusal = _bring(changes.rows, keys)
+            rows, exact, refusal = _bring(changes.rows, keys, types)
             changed = changed if exact is None else exact
-        files = None if table is None else _files_of(table, list(changed))
+        files = None if table is None else _files_of(table, list(changed), types)
         touched = None if files is None else candidates(files, changed)
+        if any(file.may_be_ancient for file in touched or ()):
+            refusal = refusal or choice.ANCIENT
         facts = Facts(
             table_rows=target.rows,
             changes=changes.read,
@@ -204,32 +210,34 @@ def _open(target: Target, contract: Contract) -> tuple[DeltaTable | None, str | 
         return None, f"delta-rs can't open the table ({summary(failed)})"
 
 
-def _files_of(table: DeltaTable, columns: Sequence[str]) -> list[FileRange]:
+def _files_of(table: DeltaTable, keys: Sequence[str], types: Mapping[str, str]) -> list[FileRange]:
     from tidegate_spark.engines import delta_rs  # noqa: PLC0415 - as in _open
 
-    return delta_rs.files_of(table, columns)
+    return delta_rs.files_of(table, keys, types)
 
 
 def _bring(
-    rows: DataFrame, keys: Mapping[str, str]
+    rows: DataFrame, keys: Mapping[str, str], types: Mapping[str, str]
 ) -> tuple[Table | None, Mapping[str, Sequence[Span]] | None, str | None]:
-    """The rows in Arrow and their keys, or why that couldn't be."""
+    """The rows in Arrow and their keys, or why delta-rs won't have them."""
     from tidegate_spark.engines.arrow import to_arrow  # noqa: PLC0415 - as in _open
-    from tidegate_spark.engines.changed_keys import changed_keys  # noqa: PLC0415
+    from tidegate_spark.engines.changed_keys import changed_keys, has_ancient  # noqa: PLC0415
 
     try:
         brought = to_arrow(rows)
+        if has_ancient(brought, types):
+            return None, changed_keys(brought, keys), choice.ANCIENT
         return brought, changed_keys(brought, keys), None
     except Exception as failed:  # noqa: BLE001 - too large for the driver after all, perhaps; Spark merges in place
         return None, None, f"the changes didn't get to the driver ({summary(failed)})"
 
 
-def _refusal_of_contract(contract: Contract, keys: Mapping[str, str]) -> str | None:
-    odd = [column.name for column in contract.columns if not _PLAIN_NAME.fullmatch(column.name)]
+def _refusal_of_contract(contract: Contract, keys: Mapping[str, str], types: Mapping[str, str]) -> str | None:
+    odd = [name for name in types if not _PLAIN_NAME.fullmatch(name)]
     if odd:
         return f"column {odd[0]!r} has a name that not every SQL writes alike"
-    types: dict[str, str] = {column.name: column.type for column in contract.columns}
-    return choice.refusal_of_types(keys, types[contract.sequence_by] if contract.sequence_by else None)
+    sequence = types[contract.sequence_by] if contract.sequence_by else None
+    return choice.refusal_of_types(keys, sequence) or choice.refusal_of_nested(types)
 
 
 def _unpacked_bytes(changes: Changes, contract: Contract) -> int:

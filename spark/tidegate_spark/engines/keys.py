@@ -25,6 +25,8 @@ class FileRange:
 
     size_bytes: int
     bounds: Mapping[str, Span]
+    may_be_ancient: bool = False
+    """It has, or may have, a date or a timestamp from before today's calendar (`choice`)."""
 
 
 def candidates(files: Iterable[FileRange], changed: Mapping[str, Sequence[Span]]) -> list[FileRange]:
