@@ -7,7 +7,7 @@ number that the table has, so that is asked first; and it never commits over som
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from arro3.core import Table
@@ -23,15 +23,22 @@ _CHECKPOINT_HOOK = PostCommitHookProperties(create_checkpoint=True, cleanup_expi
 """Old logs are the maintenance's business."""
 
 
+class Settings(Protocol):
+    """Hadoop's configuration."""
+
+    def get(self, name: str, /) -> Any:
+        """None if it isn't set."""
+
+
 def open_table(storage: Storage, uri: str) -> DeltaTable:
     """The table's newest version. Raises what delta-rs raises."""
     parts = urlsplit(uri)
     if parts.scheme in {"s3", "s3a"}:
-        return DeltaTable(f"s3://{parts.netloc}{parts.path}", storage_options=_s3_options(storage))
+        return DeltaTable(f"s3://{parts.netloc}{parts.path}", storage_options=s3_options(storage.conf))
     return DeltaTable(unquote(parts.path) if parts.scheme == "file" else uri)
 
 
-def _s3_options(storage: Storage) -> dict[str, str]:
+def s3_options(conf: Settings) -> dict[str, str]:
     """What Spark's own S3 client is told. On EMR that is nothing: the instance's role is found by itself."""
     wanted = {
         "fs.s3a.endpoint": "aws_endpoint",
@@ -40,14 +47,14 @@ def _s3_options(storage: Storage) -> dict[str, str]:
         "fs.s3a.secret.key": "aws_secret_access_key",
         "fs.s3a.session.token": "aws_session_token",
     }
-    found = {option: storage.conf.get(name) for name, option in wanted.items()}
+    found = {option: conf.get(name) for name, option in wanted.items()}
     options = {option: str(value) for option, value in found.items() if value}
     endpoint = options.get("aws_endpoint", "")
     if endpoint.startswith("http://"):
         options["aws_allow_http"] = "true"
     elif endpoint and "://" not in endpoint:
         options["aws_endpoint"] = f"https://{endpoint}"
-    if str(storage.conf.get("fs.s3a.path.style.access")) == "true":
+    if str(conf.get("fs.s3a.path.style.access")) == "true":
         options["aws_virtual_hosted_style_request"] = "false"
     # A commit is one PUT that S3 refuses if the version is there.
     options["aws_conditional_put"] = "etag"
