@@ -72,7 +72,7 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.changes = arguments.changes or arguments.rows // 100
     arguments.scale = arguments.scale or max(0.01, arguments.rows / 6_000_000)
-    from merge_systems import SYSTEMS  # noqa: PLC0415 - heavy, and not for --help
+    from merge_tidegate import SYSTEMS  # noqa: PLC0415 - heavy, and not for --help
 
     arguments.systems = arguments.systems or [name for name in SYSTEMS if name != "Tidegate, scd2"]
     if unknown := set(arguments.systems) - set(SYSTEMS):
@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
 def measure(work_name: str, system_name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """In a process of its own: load, then merge, compact and scan."""
     from merge_data import prepare  # noqa: PLC0415
-    from merge_systems import SYSTEMS  # noqa: PLC0415
+    from merge_tidegate import SYSTEMS  # noqa: PLC0415
 
     work = prepare(
         work_name,

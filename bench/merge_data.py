@@ -75,7 +75,7 @@ def _keyed(name: str, folder: Path, rows: int, changes: int, merges: int) -> Wor
     """Even keys are in the table; half of a batch updates some, half is new (`new`: all of it)."""
     drawn = np.random.default_rng(20260101)
     for part, ids in enumerate(np.array_split(np.arange(rows, dtype=np.int64) * 2, TARGET_FILES)):
-        _write(folder / "target" / f"part-{part}.parquet", _table(ids, 0, drawn))
+        write(folder / "target" / f"part-{part}.parquet", table_of(ids, 0, drawn))
     next_id = rows * 2
     for number in range(1, merges + 1):
         updates = 0 if name == "new" else changes // 2
@@ -89,11 +89,11 @@ def _keyed(name: str, folder: Path, rows: int, changes: int, merges: int) -> Wor
             next_id = int(fresh[-1]) + 2
         ids = np.concatenate([old, fresh])
         drawn.shuffle(ids)
-        _write(folder / f"batch-{number:03d}.parquet", _table(ids, number, drawn))
+        write(folder / f"batch-{number:03d}.parquet", table_of(ids, number, drawn))
     return Work(name, folder, COLUMNS, ("id",), "seq", merges)
 
 
-def _table(ids: np.ndarray, seq: int, drawn: np.random.Generator) -> Table:
+def table_of(ids: np.ndarray, seq: int, drawn: np.random.Generator) -> Table:
     size = len(ids)
 
     def texts(prefix: int) -> Array:
@@ -172,12 +172,12 @@ def _tpch(name: str, folder: Path, merges: int, scale: float) -> Work:
     dealt = (order.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)) % np.uint64(
         round(1 / _TPCH_SHARE)
     )
-    _write(folder / "target" / "part-0.parquet", _picked(whole, dealt >= merges, columns, 0))
+    write(folder / "target" / "part-0.parquet", _picked(whole, dealt >= merges, columns, 0))
     for number in range(1, merges + 1):
         inserts = _picked(whole, dealt == number - 1, columns, number)
         updates = _picked(whole, dealt == merges + number - 1, columns, number)
         batch = Table.from_batches([*inserts.to_batches(), *updates.to_batches()], schema=inserts.schema)
-        _write(folder / f"batch-{number:03d}.parquet", batch)
+        write(folder / f"batch-{number:03d}.parquet", batch)
     shutil.rmtree(generated)
     return Work(name, folder, columns, keys, "seq", merges)
 
@@ -194,5 +194,5 @@ def _picked(whole: Table, mask: np.ndarray, columns: dict[str, str], seq: int) -
     return Table.from_pydict(picked)
 
 
-def _write(path: Path, table: Table) -> None:
+def write(path: Path, table: Table) -> None:
     write_parquet(table, path, compression="snappy")

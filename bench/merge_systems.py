@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -30,48 +28,53 @@ HUDI = Jar(
 )
 DRIVER_MEMORY = "8g"
 SHUFFLE_PARTITIONS = 8
-_DELTA = {
+DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+
+
+def start_spark(folder: Path, jars: Sequence[Path], properties: Mapping[str, str]) -> Any:
+    """A session on two cores that keeps to its folder."""
+    os.environ["JAVA_HOME"] = str(java.find_java_home(os.environ))
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - after JAVA_HOME, and not for delta-rs
+
+    builder = SparkSession.builder.appName("merge benchmark")
+    for name, value in {
+        "spark.master": "local[2]",
+        "spark.driver.memory": DRIVER_MEMORY,
+        "spark.driver.extraClassPath": os.pathsep.join(map(str, jars)),
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": "-XX:-UsePerfData",
+        "spark.ui.enabled": "false",
+        "spark.local.dir": str(folder / "local"),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
+        "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+        "spark.sql.session.timeZone": "UTC",
+        **properties,
+    }.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
 
 
 class System(ABC):
     """One table in `folder`, from its first rows on."""
 
     jars: tuple[Jar, ...] = DELTA_JARS
-    properties: Mapping[str, str] = _DELTA
+    properties: Mapping[str, str] = DELTA
 
     def __init__(self, work: Work, folder: Path, jars_dir: Path) -> None:
         self.work, self.folder, self.uri = work, folder, (folder / "table").as_uri()
         self.spark: Any = self._start(jars_dir)
 
     def _start(self, jars_dir: Path) -> Any:
-        os.environ["JAVA_HOME"] = str(java.find_java_home(os.environ))
-        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-        from pyspark.sql import SparkSession  # noqa: PLC0415 - after JAVA_HOME, and not for delta-rs
-
         usual = settings.current().jars_dir
         paths = [usual / jar.file_name if jar in DELTA_JARS else jars_dir / jar.file_name for jar in self.jars]
-        builder = SparkSession.builder.appName("merge benchmark")
-        for name, value in {
-            "spark.master": "local[2]",
-            "spark.driver.memory": DRIVER_MEMORY,
-            "spark.driver.extraClassPath": os.pathsep.join(map(str, paths)),
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.extraJavaOptions": "-XX:-UsePerfData",
-            "spark.ui.enabled": "false",
-            "spark.local.dir": str(self.folder / "local"),
-            "spark.sql.warehouse.dir": str(self.folder / "warehouse"),
-            "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
-            "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
-            "spark.sql.session.timeZone": "UTC",
-            **self.properties,
-        }.items():
-            builder = builder.config(name, value)
-        session = builder.getOrCreate()
-        session.sparkContext.setLogLevel("ERROR")
-        return session
+        return start_spark(self.folder, paths, self.properties)
 
     def read(self, paths: Sequence[Path]) -> Any:
         return self.spark.read.parquet(*(path.as_uri() for path in paths))
@@ -275,92 +278,7 @@ class DeltaRs(System):
         return [str(found.column(at).to_pylist()[0]) for at in range(len(asked) + 1)]
 
 
-class Tidegate(System):
-    """The job itself, from the manifest to the receipt: reading, checking, the total order and the commit."""
-
-    strategy = "upsert"
-    properties: Mapping[str, str] = {**_DELTA, "spark.scheduler.mode": "FAIR"}
-
-    def _batch(self, number: int, files: Sequence[Path]) -> Mapping[str, Any]:
-        from tidegate_spark.job import run  # noqa: PLC0415 - needs Spark
-
-        contract = {
-            "table": "t",
-            "format": {"type": "parquet", "options": {}},
-            "columns": [{"name": name, "type": kind} for name, kind in self.work.columns.items()],
-            "captures": [],
-            "merge": {"strategy": self.strategy, "keys": list(self.work.keys), "sequence_by": self.work.sequence},
-            "partition_by": [],
-            "evolution": "strict",
-        }
-        entries = [
-            {
-                "index": index,
-                "bucket": "bench",
-                "key": path.name,
-                "version_id": None,
-                "sequencer": f"{number:x}".rjust(40, "0"),
-                "etag": "",
-                "size_bytes": path.stat().st_size,
-                "event_time": f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}.000Z",
-                "captures": {},
-            }
-            for index, path in enumerate(files)
-        ]
-        manifest = json.dumps(
-            {
-                "schema": 1,
-                "table": "t",
-                "batch": number,
-                "predecessor": number - 1 or None,
-                "app_id": "tidegate:t:1",
-                "target": self.uri,
-                "contract": contract,
-                "files": entries,
-            }
-        ).encode()
-        control = self.folder / "control" / str(number)
-        control.mkdir(parents=True)
-        (control / "manifest.json").write_bytes(manifest)
-        order = {
-            "table": "t",
-            "batch": number,
-            "manifest_uri": (control / "manifest.json").as_uri(),
-            "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
-            "fence": 1,
-            "locations": {str(index): path.as_uri() for index, path in enumerate(files)},
-            "receipt_uri": (control / "receipt.json").as_uri(),
-        }
-        work = {"schema": 1, "run_id": "bench", "pass": 0, "group": "g0", "batches": [order]}
-        (control / "work.json").write_text(json.dumps(work))
-        run(self.spark, (control / "work.json").as_uri())
-        receipt: dict[str, Any] = json.loads((control / "receipt.json").read_bytes())
-        if receipt["outcome"] != "merged":
-            raise RuntimeError(receipt["error"])
-        return receipt
-
-    def load(self) -> None:
-        self._batch(1, self.work.target)
-
-    def merge(self, number: int) -> str:
-        receipt = self._batch(number + 1, [self.work.batch(number)])
-        return f"{receipt['plan']} {receipt['seconds']}"
-
-    def compact(self) -> None:
-        self.spark.sql(f"OPTIMIZE delta.`{self.uri}`")
-
-    def frame(self) -> Any:
-        return self.spark.read.format("delta").load(self.uri)
-
-
-class TidegateHistory(Tidegate):
-    """The same, keeping every change."""
-
-    strategy = "scd2"
-
-
-SYSTEMS: dict[str, type[System]] = {
-    "Tidegate": Tidegate,
+BESIDE: dict[str, type[System]] = {
     "Delta, copy-on-write": PlainDelta,
     "Delta, deletion vectors": DeltaWithVectors,
     "Iceberg, copy-on-write": Iceberg,
@@ -368,5 +286,4 @@ SYSTEMS: dict[str, type[System]] = {
     "Hudi, copy-on-write": Hudi,
     "Hudi, merge-on-read": HudiOnRead,
     "delta-rs alone": DeltaRs,
-    "Tidegate, scd2": TidegateHistory,
 }
