@@ -35,11 +35,11 @@ def changed_keys(changes: Table, keys: Mapping[str, str]) -> dict[str, Sequence[
     return found
 
 
-def literal_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
+def literal_spans(spans: Sequence[Span], *, most: int = MOST_SPANS) -> tuple[Span, ...]:
     """Few spans that cover these, for a condition. Texts have no distance: they are listed, or one span."""
     if isinstance(spans[0][0], str):
-        return tuple(spans) if len(spans) <= MOST_SPANS else ((spans[0][0], spans[-1][1]),)
-    return few_spans(spans)
+        return tuple(spans) if len(spans) <= most else ((spans[0][0], spans[-1][1]),)
+    return few_spans(spans, most=most)
 
 
 _FIRST_DAY = date(1970, 1, 1)

@@ -19,7 +19,7 @@ from tidegate_spark.changes import Changes, KeyRange
 from tidegate_spark.commit import amend_plan, number_of
 from tidegate_spark.engines import choice
 from tidegate_spark.engines.choice import Facts, choose_plan
-from tidegate_spark.engines.keys import FileRange, Span, candidates, within
+from tidegate_spark.engines.keys import MOST_SPANS, FileRange, Span, candidates, within
 from tidegate_spark.errors import summary
 from tidegate_spark.origin import DELETED, ORIGIN, order_of
 from tidegate_spark.sources.rows import quoted
@@ -64,13 +64,14 @@ def plan_keyed_merge(target: Target, contract: Contract, changes: KeyedChanges, 
     literals = look.literals()
     same_key = [f"target.{quoted(key)} <=> change.{quoted(key)}" for key in contract.keys]
     condition = " AND ".join([*literals, *same_key])
-    # Never null, so that both sides are of one type.
-    deleted = f"coalesce(change.{DELETED}, false)" if changes.deletes else "false"
-    is_newer = f"{order_of('change', contract, deleted=deleted)} > {order_of('target', contract)}"
+    # As numbers: a boolean column that is never null is one that may be, once MERGE has kept its source, and structs
+    # of the two are of different types to Spark.
+    deleted = f"CASE WHEN change.{DELETED} THEN 1 ELSE 0 END" if changes.deletes else "0"
+    is_newer = f"{order_of('change', contract, deleted=deleted)} > {order_of('target', contract, deleted='0')}"
 
     def by_spark() -> None:
         if plan.how == "append":
-            append(target, _alive(changes))
+            append(target, _in_order(_alive(changes), contract))
         else:
             _merge_by_spark(target, changes, _columns(contract), condition, is_newer)
 
@@ -108,6 +109,12 @@ def _merge_by_spark(
 def _alive(changes: KeyedChanges) -> DataFrame:
     """What is left to append where nothing can match: a delete of what isn't there is none."""
     return changes.rows.where(f"NOT {DELETED}").drop(DELETED) if changes.deletes else changes.rows
+
+
+def _in_order(rows: DataFrame, contract: Contract) -> DataFrame:
+    """By key: the newest of each key were found by a hash of it, and files of all keys could never be skipped."""
+    order = [quoted(name) for name in dict.fromkeys((*contract.partition_by, *contract.keys))]
+    return rows.repartitionByRange(*order).sortWithinPartitions(*order)
 
 
 def _columns(contract: Contract) -> list[str]:
@@ -164,10 +171,12 @@ class _Look:
             return [found.condition.format(column=f"target.{quoted(found.column)}") for found in self.key_ranges]
         from tidegate_spark.engines.changed_keys import literal_spans  # noqa: PLC0415 - as in _open
 
+        # Where no file is left out, one span will do: parts of files may be.
+        most = 1 if self.facts.candidates == self.facts.files else MOST_SPANS
         written = []
         for column, spans in self.changed.items():
             try:
-                written.append(within(f"target.{quoted(column)}", literal_spans(spans)))
+                written.append(within(f"target.{quoted(column)}", literal_spans(spans, most=most)))
             except ValueError:  # a text that the engines write in different ways: this column skips nothing
                 continue
         return written
