@@ -181,3 +181,26 @@ def test_spark_takes_over_what_the_second_engine_leaves_undone(
     # AND neither engine commits the number again
     code, (again,) = lake.run(batch)
     assert (code, again["replayed"], lake.versions("t")) == (0, True, 2)
+
+
+def test_a_checkpoint_of_the_second_engine_is_enough_for_spark(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a table of two batches, whose log is a checkpoint by delta-rs
+    from deltalake import DeltaTable
+
+    lake.contract("t", {"id": "bigint", "at": "timestamp"})
+    first, second = lake.land("id,at\n1,2026-01-01 00:00:00\n2,\n"), lake.land("id,at\n2,9999-12-31 00:00:00\n")
+    assert lake.run(lake.batch("t", 1, [first]), lake.batch("t", 2, [second]))[0] == 0
+    folder = Path(lake.target("t").removeprefix("file://"))
+    DeltaTable(folder).create_checkpoint()
+    for name in ("00000000000000000000.json", "00000000000000000001.json"):
+        (folder / "_delta_log" / name).unlink()
+    lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    # WHEN Spark merges the next batch, then gets it again
+    monkeypatch.setattr("tidegate_spark.engines.choice.MOST_ROWS", 0)
+    third = lake.batch("t", 3, [lake.land("id,at\n1,2026-01-02 00:00:00\n3,\n")])
+    receipts = [lake.run(third)[1][0] for _ in range(2)]
+    # THEN the numbers and the rows were in the checkpoint
+    assert [receipt["error"] for receipt in receipts] == [None, None]
+    assert [receipt["replayed"] for receipt in receipts] == [False, True]
+    assert receipts[0]["rows"]["updated"] == receipts[0]["rows"]["inserted"] == 1
+    assert [(key, str(at)[:10]) for key, at in lake.rows("t")] == [(1, "2026-01-02"), (2, "9999-12-31"), (3, "None")]
