@@ -4,10 +4,10 @@ BIN := .venv/bin
 PYTHON_FILES := functions layers spark cli local tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local test check lint types unit tests converge deploy lock clean
+.PHONY: help setup demo local test check lint types unit tests converge bench-merge deploy lock clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Make the environments and fetch the jars; silent when there is nothing to do
 	@$(or $(PYTHON),python3) local/setup.py
@@ -45,6 +45,10 @@ converge: setup ## Try the strategies on generated histories: SEED=7 KEYS=50000 
 	CONVERGENCE_SEED=$(or $(SEED),1) CONVERGENCE_KEYS=$(or $(KEYS),20000) \
 		$(BIN)/pytest -q tests/spark/test_spark_convergence.py $(if $(STRATEGY),-k "$(STRATEGY)")
 
+bench-merge: setup ## Merges against plain Delta, Iceberg, Hudi and delta-rs: hours; ARGS="--rows 1000000 --merges 3" is a short one
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirements locks/bench.txt
+	@$(BIN)/python bench/merge.py $(ARGS)
+
 deploy: setup ## Build and deploy to the AWS account of your credentials
 	.venv-sam/bin/sam build
 	.venv-sam/bin/sam deploy --guided
@@ -55,6 +59,7 @@ lock: setup ## Resolve the dependencies in pyproject.toml anew into locks/
 	$(COMPILE) --group lambda --output-file locks/lambda.txt
 	$(COMPILE) --group sam --output-file locks/sam.txt
 	$(COMPILE) --group cluster --no-emit-package pyspark --no-emit-package py4j --output-file locks/cluster.txt
+	$(COMPILE) --group bench --constraint locks/dev.txt --output-file locks/bench.txt
 
 clean: ## Stop the local cloud and remove everything that is made
 	-@[ -x $(BIN)/tidegate ] && $(BIN)/tidegate local down

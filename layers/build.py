@@ -81,7 +81,8 @@ def cluster_packages(architecture: str) -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             packages = Path(folder) / "packages"
-            install("cluster", packages, python_version="3.11", architecture=architecture)
+            # EMR 7 runs on Amazon Linux 2023, glibc 2.34: some wheels for arm64 ask for 2.28.
+            install("cluster", packages, python_version="3.11", architecture=architecture, libc="manylinux_2_28")
             write_zip(Path(folder) / made.name, packages, packages)
             (Path(folder) / made.name).replace(made)
     return made
@@ -92,13 +93,15 @@ def compile_contracts(target: Path) -> None:
     run([BIN / "tidegate", "tables", "compile", "--tables", ROOT / "tables", "--out", target])
 
 
-def install(lock: str, target: Path, *, python_version: str, architecture: str = "aarch64") -> None:
+def install(
+    lock: str, target: Path, *, python_version: str, architecture: str = "aarch64", libc: str = "manylinux2014"
+) -> None:
     """Install a lock file's wheels for Linux on that architecture into `target`; what they depend on is in the lock."""
     with tempfile.TemporaryDirectory() as folder:
         run([
             *(BIN / "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
             *("--requirements", ROOT / "locks" / f"{lock}.txt"),
-            *("--python-version", python_version, "--python-platform", f"{architecture}-manylinux2014"),
+            *("--python-version", python_version, "--python-platform", f"{architecture}-{libc}"),
             *("--only-binary", ":all:", "--link-mode", "copy", "--target", folder),
         ])  # fmt: skip
         copy_tree(Path(folder), target)

@@ -37,6 +37,38 @@ def numbered_commit(session: SparkSession, app_id: str, batch: int, told: Mappin
 
 
 @dataclass(frozen=True)
+class Number:
+    """What a commit has to carry, for whoever commits without Spark."""
+
+    app_id: str
+    batch: int
+    user_metadata: str
+
+
+def number_of(session: SparkSession) -> Number:
+    """What :func:`numbered_commit` has set. Raises LookupError outside of it."""
+    app_id, batch, told = (session.conf.get(name, None) for name in (_APP_ID, _VERSION, _USER_METADATA))
+    if app_id is None or batch is None or told is None:
+        raise LookupError("a table is written outside of numbered_commit: the commit would have no number")
+    return Number(app_id, int(batch), told)
+
+
+def amend_plan(session: SparkSession, words: str) -> None:
+    """Within :func:`numbered_commit`: what has been told of the plan turned out otherwise."""
+    told = json.loads(number_of(session).user_metadata)
+    told["tidegate"]["plan"] = f"{told['tidegate'].get('plan', '')} {words}".strip()
+    session.conf.set(_USER_METADATA, json.dumps(told, separators=(",", ":"), ensure_ascii=False))
+
+
+_NAMES_OF_DELTA_RS = {
+    "num_target_rows_inserted": "numTargetRowsInserted",
+    "num_target_rows_updated": "numTargetRowsUpdated",
+    "num_target_rows_deleted": "numTargetRowsDeleted",
+    "num_added_rows": "numOutputRows",
+}
+
+
+@dataclass(frozen=True)
 class Commit:
     """A commit, as its file in the table's log has it."""
 
@@ -77,7 +109,11 @@ def parse_commit(version: int, raw: bytes) -> Commit:
         elif line.startswith(b'{"txn"'):
             transaction = json.loads(line)["txn"]
             batches[transaction["appId"]] = int(transaction["version"])
-    metrics = {name: int(value) for name, value in (info.get("operationMetrics") or {}).items() if str(value).isdigit()}
+    metrics = {
+        _NAMES_OF_DELTA_RS.get(name, name): int(value)
+        for name, value in (info.get("operationMetrics") or {}).items()
+        if str(value).isdigit()
+    }
     return Commit(version, batches, _told(info.get("userMetadata")), metrics)
 
 

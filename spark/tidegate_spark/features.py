@@ -18,6 +18,8 @@ MERGE = "tidegate.merge"
 """How the contract merges: what an existing table can't change."""
 CLUSTERED_BY = "tidegate.cluster_by"
 """The clustering columns that were set: Delta's own record of them takes a job to read."""
+TIMESTAMPS = "tidegate.timestamps"
+"""`micros`: no file has timestamps as INT96, which delta-rs reads as nanoseconds: the year 9999 comes back as 1816."""
 DELETION_VECTORS = "delta.enableDeletionVectors"
 CHANGE_DATA_FEED = "delta.enableChangeDataFeed"
 SYMLINK_MANIFEST = "delta.compatibility.symlinkFormatManifest.enabled"
@@ -58,7 +60,7 @@ class TableFeatures:
         needless = {name for name, value in self.properties.items() if value == "false"} - {DELETION_VECTORS}
         kept = {name: value for name, value in self.properties.items() if name not in needless}
         clustered = {CLUSTERED_BY: ",".join(self.cluster_by)} if self.cluster_by else {}
-        return {**self.defaults, **kept, DELETION_VECTORS: "false", **clustered}
+        return {**self.defaults, **kept, DELETION_VECTORS: "false", TIMESTAMPS: "micros", **clustered}
 
 
 @dataclass(frozen=True)

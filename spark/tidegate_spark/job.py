@@ -97,6 +97,11 @@ def _session_of(spark: SparkSession, table: str) -> SparkSession:
         "spark.sql.files.ignoreCorruptFiles": "false",
         "spark.sql.files.ignoreMissingFiles": "false",
         "spark.sql.caseSensitive": "false",
+        # As INT96, Spark's default, the year 9999 is 1816 to readers that count nanoseconds (delta-rs, for one), and
+        # a timestamp before 1900 is refused. All of Tidegate's files count from one calendar.
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+        "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     }.items():
         session.conf.set(name, value)
     return session

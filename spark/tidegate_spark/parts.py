@@ -10,6 +10,7 @@ from pyspark.sql import Column, Row
 from pyspark.sql import functions as sf
 
 from tidegate_spark import reading
+from tidegate_spark.engines.keys import Span, few_spans, within
 from tidegate_spark.shaping import CHECK, FILTERED, fatal, is_good, unmet
 from tidegate_spark.sources import rows
 from tidegate_spark.work import Contract, SourceFile
@@ -24,6 +25,8 @@ class KeyRange:
     column: str
     condition: str
     """A predicate of literals on `{column}`, to be formatted with the column's qualified name."""
+    spans: tuple[Span, ...] = ()
+    """The same as values: no change has a key outside of them. Ascending."""
 
 
 @dataclass(frozen=True)
@@ -106,20 +109,20 @@ def bases(parts: Iterable[Part]) -> dict[tuple[str, int], int]:
 
 def key_ranges(contract: Contract, parts: Sequence[Part], by_uri: Mapping[str, SourceFile]) -> Iterable[KeyRange]:
     """What literals say of the keys of these parts' rows."""
-    types = {column.name: column.type for column in contract.columns}
     for key in contract.keys:
         if _is_from_path(key, contract):
             values = sorted({by_uri[part.uri].captures[key] for part in parts})
             if values:
                 listed = ", ".join(rows.text_literal(value) for value in values)
                 # Curly brackets: the condition is a format string.
-                yield KeyRange(key, "{column} IN (" + listed.replace("{", "{{").replace("}", "}}") + ")")
+                escaped = listed.replace("{", "{{").replace("}", "}}")
+                yield KeyRange(key, f"{{column}} IN ({escaped})", tuple((value, value) for value in values))
         elif key in _ranged_keys(contract):
             bounds = [part.ranges[key] for part in parts if part.ranges[key][0] is not None]
             if bounds:
-                low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
-                quote = "DATE '{}'" if types[key] == "date" else "{}"
-                yield KeyRange(key, f"{{column}} BETWEEN {quote.format(low)} AND {quote.format(high)}")
+                # Several: files of recent rows often come with some of very old ones.
+                spans = few_spans(bounds)
+                yield KeyRange(key, within("{column}", spans), spans)
 
 
 def _is_from_path(key: str, contract: Contract) -> bool:

@@ -52,6 +52,11 @@ class Target:
         self._delta_log_class = jvm.org.apache.spark.sql.delta.DeltaLog
 
     @property
+    def storage(self) -> Storage:
+        """Where its files are."""
+        return self._storage
+
+    @property
     def delta(self) -> DeltaTable:
         """The table as Delta's own API has it."""
         return DeltaTable.forPath(self.session, self.uri)

@@ -139,5 +139,5 @@ def test_the_plan_says_what_it_will_do_before_it_does_it(lake: Any) -> None:
         "target.`month` IN ('2026-01') AND target.`id` BETWEEN 1 AND 9 AND "
         "target.`month` <=> change.`month` AND target.`id` <=> change.`id`"
     )
-    assert (plan.update_if or "").startswith("struct(change.`at` AS sequence, false AS deleted, change._tid")
+    assert (plan.update_if or "").startswith("struct(change.`at` AS sequence, 0 AS deleted, change._tid")
     assert "the newest by at wins" in plan.sentence

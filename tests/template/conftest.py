@@ -59,6 +59,7 @@ def machine(machine_text: str) -> dict[str, Any]:
 # tests/template/test_machine.py holds that the template gives the same names.
 SUBSTITUTIONS = {
     "Partition": "aws",
+    "Region": "us-east-1",
     "PlanRunFunction": "arn:aws:lambda:us-east-1:123456789012:function:plan_run:7",
     "SettleRunFunction": "arn:aws:lambda:us-east-1:123456789012:function:settle_run:7",
     "ControlBucket": "tidegate-control",
