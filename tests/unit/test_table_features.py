@@ -15,6 +15,7 @@ from tidegate_spark.features import (
     MERGE,
     OWNER,
     SYMLINK_MANIFEST,
+    TIMESTAMPS,
     Adjustment,
     adjust,
     check_merge,
@@ -75,6 +76,7 @@ def test_a_new_table_says_only_what_isnt_so_by_itself() -> None:
         OWNER: "sales",
         MERGE: '{"strategy": "upsert", "keys": ["id"], "sequence_by": "at"}',
         DELETION_VECTORS: "false",
+        TIMESTAMPS: "micros",
     }
     more = contract(change_data_feed=True, cluster_by=("a", "b"), maintenance=Maintenance(vacuum_s=60 * DAY))
     created = features_of(more, 33).at_creation
