@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import SparkSession
 from tidegate_cli.contracts import functions
@@ -28,22 +27,6 @@ def test_every_function_of_spark_is_allowed_or_forbidden(spark: SparkSession) ->
     assert functions.ALLOWED - functions.SYNTAX - names == set()
 
 
-def test_what_changes_each_time_is_forbidden(spark: SparkSession) -> None:
-    # GIVEN what Spark says of the calls that need no argument
-    rows = spark.range(1)
-    changing = set()
-    for name in sorted(functions.ALLOWED | functions.FORBIDDEN.keys()):
-        try:
-            expression = rows.selectExpr(f"{name}() AS x")._jdf.queryExecution().analyzed().expressions().head()
-        except (AnalysisException, ParseException, Py4JJavaError):
-            continue
-        if not expression.deterministic():
-            changing.add(name)
-    # THEN none of them is allowed
-    assert changing
-    assert changing.isdisjoint(functions.ALLOWED)
-
-
 def _cases() -> Any:
     """The module of the pure tests, whose cases these are."""
     spec = importlib.util.spec_from_file_location("contract_sql_cases", _PATH)
@@ -52,33 +35,6 @@ def _cases() -> Any:
     cases = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cases)
     return cases
-
-
-def test_a_compiled_transform_is_what_the_select_means(spark: SparkSession) -> None:
-    # GIVEN a SELECT with all that is taken out of it when it is compiled
-    select = (
-        "SELECT arrivals.id, upper( trim(name) ) AS NAME, arrivals.s.x + cents/100 amount -- of cents\n"
-        "FROM arrivals WHERE NOT coalesce(arrivals.test, false) AND id IS DISTINCT FROM 3; -- the end"
-    )
-    compiled = _cases().compiled(select)
-    source = "id bigint, day date, name string, cents bigint, test boolean, s struct<x:int>, _arrived_at timestamp"
-    rows = spark.createDataFrame(
-        [
-            (1, None, " a ", 250, None, (1,), None),
-            (2, None, "b", 1, True, None, None),
-            (3, None, "c", 1, None, None, None),
-        ],
-        source,
-    )
-    # WHEN Spark computes what was compiled
-    made = rows.where(compiled["transform"]["where"]).selectExpr(*compiled["transform"]["select"])
-    # THEN it is what Spark says of the SELECT itself
-    rows.createOrReplaceTempView("arrivals")
-    meant = spark.sql(select.partition(";")[0])
-    assert made.columns == ["id", "day", "name", "amount"]
-    assert [(row["id"], row["name"], row["amount"]) for row in made.collect()] == [
-        tuple(row) for row in meant.collect()
-    ]
 
 
 def test_conditions_that_are_taken_are_conditions_to_spark(spark: SparkSession) -> None:
