@@ -66,7 +66,7 @@ def carry_columns(target: Target, changes: Changes, contract: Contract) -> tuple
     Each is added to the table where it is new, and is a column of the contract for this merge, so that every
     strategy carries it; a row whose file doesn't bring it has a null.
     """
-    brought: tuple[Column, ...] = tuple(getattr(changes, "new_columns", ()))
+    brought: tuple[Column, ...] = changes.new_columns
     there = {column.name: column for column in target.extra}
     new = sorted((column for column in brought if column.name not in there), key=lambda column: column.name)
     if not brought and not there:

@@ -17,6 +17,7 @@ from tidegate_spark.strategies.cdc import plan_cdc
 from tidegate_spark.strategies.plan import MergePlan, plan_void
 from tidegate_spark.strategies.scd2 import plan_scd2
 from tidegate_spark.strategies.snapshot import plan_snapshot
+from tidegate_spark.strategies.tombstones import purge_tombstones
 from tidegate_spark.strategies.upsert import plan_upsert
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
@@ -31,7 +32,7 @@ _STRATEGIES: dict[str, Callable[[Target, Changes, Contract], MergePlan]] = {
     "scd2": plan_scd2,
     "bitemporal": plan_bitemporal,
 }
-FORGETS: dict[str, Callable[[Target, Contract, datetime], int]] = {}
+FORGETS: dict[str, Callable[[Target, Contract, datetime], int]] = {"cdc": purge_tombstones}
 """By strategy: what lets go of deletes that are remembered for longer than the contract asks; how many went."""
 
 
