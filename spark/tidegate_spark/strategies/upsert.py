@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import Changes
-from tidegate_spark.engines.keyed import KeyedChanges, plan_keyed_merge
+from tidegate_spark.engines import keyed  # the module: it imports this package, too
 from tidegate_spark.origin import DELETED, order_of
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.plan import MergePlan, nothing_to_do
@@ -28,7 +28,7 @@ def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePl
         f"Upsert {changes.rows_read} rows of {len(changes.files)} files by {', '.join(contract.keys)}: the newest "
         f"by {contract.sequence_by or 'arrival'} wins"
     )
-    return plan_keyed_merge(target, contract, KeyedChanges.of(newest, changes, contract), what)
+    return keyed.plan_keyed_merge(target, contract, keyed.KeyedChanges.of(newest, changes, contract), what)
 
 
 def newest_of_each_key(rows: DataFrame, contract: Contract) -> DataFrame:
