@@ -18,12 +18,16 @@ from tidegate_spark.strategies.plan import MergePlan, nothing_to_do
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
 
+_ONE_TASK_ROWS = 20_000
+
 
 def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePlan:
     """Merge the newest change of each key on null-safe equality of all keys."""
     if not changes.rows_read:
         return nothing_to_do(target, "no file of the batch has a row that can be merged")
-    newest = newest_of_each_key(changes.rows, contract).drop(DELETED)
+    # Few rows in one partition need no shuffle: of a small table's second, that is a good part.
+    rows = changes.rows.coalesce(1) if changes.rows_read <= _ONE_TASK_ROWS else changes.rows
+    newest = newest_of_each_key(rows, contract).drop(DELETED)
     what = (
         f"Upsert {changes.rows_read} rows of {len(changes.files)} files by {', '.join(contract.keys)}: the newest "
         f"by {contract.sequence_by or 'arrival'} wins"
