@@ -6,9 +6,9 @@ number that the table has, so that is asked first; and it never commits over som
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
 
 from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
@@ -32,10 +32,11 @@ class Settings(Protocol):
 
 def open_table(storage: Storage, uri: str) -> DeltaTable:
     """The table's newest version. Raises what delta-rs raises."""
-    parts = urlsplit(uri)
-    if parts.scheme in {"s3", "s3a"}:
-        return DeltaTable(f"s3://{parts.netloc}{parts.path}", storage_options=s3_options(storage.conf))
-    return DeltaTable(unquote(parts.path) if parts.scheme == "file" else uri)
+    scheme, _, rest = uri.partition(":")
+    if scheme in {"s3", "s3a"}:
+        return DeltaTable(f"s3:{rest}", storage_options=s3_options(storage.conf))
+    # As Hadoop writes a path: one slash or three, and nothing is escaped.
+    return DeltaTable(re.sub("^/+", "/", rest) if scheme == "file" else uri)
 
 
 def s3_options(conf: Settings) -> dict[str, str]:

@@ -11,24 +11,28 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import Changes
-from tidegate_spark.engines.keyed import KeyedChanges, plan_keyed_merge
+from tidegate_spark.engines import keyed  # the module: it imports this package, too
 from tidegate_spark.origin import DELETED, order_of
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.plan import MergePlan, nothing_to_do
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
 
+_ONE_TASK_ROWS = 20_000
+
 
 def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePlan:
     """Merge the newest change of each key on null-safe equality of all keys."""
     if not changes.rows_read:
         return nothing_to_do(target, "no file of the batch has a row that can be merged")
-    newest = newest_of_each_key(changes.rows, contract).drop(DELETED)
+    # Few rows in one partition need no shuffle: of a small table's second, that is a good part.
+    rows = changes.rows.coalesce(1) if changes.rows_read <= _ONE_TASK_ROWS else changes.rows
+    newest = newest_of_each_key(rows, contract).drop(DELETED)
     what = (
         f"Upsert {changes.rows_read} rows of {len(changes.files)} files by {', '.join(contract.keys)}: the newest "
         f"by {contract.sequence_by or 'arrival'} wins"
     )
-    return plan_keyed_merge(target, contract, KeyedChanges.of(newest, changes, contract), what)
+    return keyed.plan_keyed_merge(target, contract, keyed.KeyedChanges.of(newest, changes, contract), what)
 
 
 def newest_of_each_key(rows: DataFrame, contract: Contract) -> DataFrame:
