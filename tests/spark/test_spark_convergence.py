@@ -18,7 +18,7 @@ from convergence.histories import KeyedCase
 from convergence.scatter import Plan, rows_by_key, scatter
 
 SEED = int(os.environ.get("CONVERGENCE_SEED", "1"))
-KEYS = int(os.environ.get("CONVERGENCE_KEYS", "20000"))
+KEYS = int(os.environ.get("CONVERGENCE_KEYS", "5000"))
 STRATEGIES = ("append", "upsert", "cdc", "partial", "scd2", "bitemporal")
 _SHOWN_DIFFERENCES = 3
 

@@ -168,7 +168,7 @@ def is_newer(sequence: str | None, origin: str, deleted: str | None) -> str:
     As in Spark, a null comes before any value. A row of the table is never a deleted one.
     """
     pairs = [] if sequence is None else [(f"change.`{sequence}`", f"target.`{sequence}`")]
-    if deleted is not None:
+    if deleted is not None and sequence is not None:  # only within one value of the sequence is a delete the later
         pairs.append((f"change.`{deleted}`", "false"))
     pairs += [(f"change.`{origin}`['{name}']", f"target.`{origin}`['{name}']") for name in PLACE]
     condition = "false"

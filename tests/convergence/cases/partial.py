@@ -59,14 +59,14 @@ _MERGE = {
 }
 
 CASE = KeyedCase(
-    name="partial updates",
+    name="partial_updates",
     contract={**_COLUMNS, "merge": _MERGE},
     draw=draw,
     table=table,
     shown=("id", "a", "b", "seq"),
 )
 IGNORE_NULLS = KeyedCase(
-    name="partial updates without nulls",
+    name="partial_updates_without_nulls",
     contract={**_COLUMNS, "merge": {**_MERGE, "ignore_null_updates": True}},
     draw=draw,
     table=table_without_nulls,
