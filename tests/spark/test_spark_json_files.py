@@ -26,7 +26,7 @@ def test_lines_that_break_the_contract_are_quarantined(lake: Any) -> None:
         '{"id": "2", "price": null}\r\n'
     )
     bad = {
-        "cast.json": ('{"id": 1}\n\n{"id": "two"}\n', "column id: 'two' is not a valid int"),
+        "cast.json": ('{"id": 7}\n\n{"id": "two"}\n', "column id: 'two' is not a valid int"),
         "decimal.json": (
             '{"id": 1, "price": "much"}\n',
             "column price: 'much' is not a valid decimal",
@@ -39,7 +39,7 @@ def test_lines_that_break_the_contract_are_quarantined(lake: Any) -> None:
         "list.json": ('[{"id": 1}]\n', "is not one JSON object"),
         "together.json": ('{"id": 1}{"id": 2}\n', "is not one JSON object"),
         "pretty.json": ('{\n  "id": 1\n}\n', "is not one JSON object"),
-        "cut.json": ('{"id": 1}\n{"id": 2, "at": "20', "is not one JSON object"),
+        "cut.json": ('{"id": 8}\n{"id": 2, "at": "20', "is not one JSON object"),
         "text.json": ("hello\n", "is not one JSON object"),
         "latin1.json": (
             '{"id": 1, "tags": ["é"]}\n'.encode("latin-1"),
@@ -66,6 +66,8 @@ def test_lines_that_break_the_contract_are_quarantined(lake: Any) -> None:
     assert lake.rows("events", "id", "price", "tags", "place.lat") == [
         (1, Decimal("12345678901234567890.0123456789"), ["a", "b"], 1.0),
         (2, None, None, None),
+        (7, None, None, None),  # a good line of a file with a bad one
+        (8, None, None, None),
     ]
     assert receipt["rows"]["read"] == 4
     assert receipt["rows"]["quarantined"] == 15
