@@ -221,18 +221,8 @@ class _Pass:
             *(sf.col(rows.UNKNOWN)[column.name].alias(column.name) for column in new_columns),
             ORIGIN,
             DELETED,
-            *([self._set_columns()] if self.contract.partial_updates else []),
+            *([SET_COLUMNS] if self.contract.partial_updates else []),
         )
-
-    def _set_columns(self) -> Column:
-        """What a change brings: columns of its contract, and those that no contract names."""
-        if self.contract.evolution == "strict":
-            return sf.col(SET_COLUMNS)
-        unknown = sf.col(rows.UNKNOWN)
-        if self.contract.ignore_null_updates:
-            unknown = sf.map_filter(unknown, lambda _, value: value.isNotNull())
-        others = sf.coalesce(sf.map_keys(unknown), sf.array().cast("array<string>"))
-        return sf.concat(SET_COLUMNS, others).alias(SET_COLUMNS)
 
     def _placed(self, frame: DataFrame, parts: Sequence[Part]) -> DataFrame:
         """Rows of these parts with their place. The join is what leaves other files out."""

@@ -116,7 +116,10 @@ class Shape:
         problem = sf.coalesce(sf.col(rows.PROBLEM), *(cells[name].problem for name in self.made.names if name in cells))
         # The names that a path gives are set by every row of the file.
         of_paths = sf.array(*(sf.lit(name) for name in contract.captures)).cast("array<string>")
-        is_new = sf.coalesce(sf.map_keys(sf.col(rows.UNKNOWN)), sf.array().cast("array<string>"))
+        unknown = sf.col(rows.UNKNOWN)
+        if contract.ignore_null_updates:
+            unknown = sf.map_filter(unknown, lambda _, value: value.isNotNull())
+        is_new = sf.coalesce(sf.map_keys(unknown), sf.array().cast("array<string>"))
         brought = [sf.col(rows.SET), of_paths] if contract.partial_updates else []
         brought += [is_new] if brought and contract.evolution != "strict" else []
         return frame.select(
