@@ -59,7 +59,7 @@ CASE = KeyedCase(
     shown=("id", "name", "seq"),
 )
 BY_ARRIVAL = KeyedCase(
-    name="cdc without a sequence column",
+    name="cdc_without_a_sequence",
     contract={**_COLUMNS, "merge": {"strategy": "cdc", "keys": ["id"], "delete_when": "op = 'D'"}},
     draw=draw,
     table=table_by_arrival,
