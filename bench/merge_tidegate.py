@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from merge_systems import BESIDE, DELTA, System
@@ -55,6 +56,7 @@ def write_order(
                 "merge": merge,
                 "partition_by": [],
                 "evolution": "strict",
+                "maintenance": {"optimize": "auto", "vacuum_s": None},
             },
             "files": entries,
         }
@@ -90,13 +92,15 @@ def run_orders(spark: Any, control: Path, orders: Sequence[Mapping[str, Any]]) -
 
 
 class Tidegate(System):
-    """Reading, checking, the total order, the commit and the receipt."""
+    """Reading, checking, the total order, the commit, the receipt, and what maintenance the table needs behind it."""
 
-    strategy = "upsert"
     properties: Mapping[str, str] = PROPERTIES
+    strategy = "upsert"
+    periods: Mapping[str, str] = MappingProxyType({})
 
     def _merge(self, number: int, files: Sequence[Path]) -> dict[str, Any]:
         control = self.folder / "control"
+        keyed = {"keys": list(self.work.keys), "sequence_by": self.work.sequence}
         order = write_order(
             control,
             "t",
@@ -104,7 +108,7 @@ class Tidegate(System):
             files,
             target=self.uri,
             columns=self.work.columns,
-            merge={"strategy": self.strategy, "keys": list(self.work.keys), "sequence_by": self.work.sequence},
+            merge={"strategy": self.strategy, **keyed, **self.periods},
         )
         return run_orders(self.spark, control, [order])[0]
 
@@ -116,7 +120,7 @@ class Tidegate(System):
         return f"{receipt['plan']} {receipt['seconds']}"
 
     def compact(self) -> None:
-        self.spark.sql(f"OPTIMIZE delta.`{self.uri}`")
+        """Behind each batch, when it is due: among the seconds of the merge."""
 
     def frame(self) -> Any:
         return self.spark.read.format("delta").load(self.uri)
@@ -128,4 +132,13 @@ class TidegateHistory(Tidegate):
     strategy = "scd2"
 
 
-SYSTEMS: dict[str, type[System]] = {"Tidegate": Tidegate, **BESIDE, "Tidegate, scd2": TidegateHistory}
+class TidegateTimes(Tidegate):
+    """The same in valid and known time; of a row of `merge_data` nearly all have b < a."""
+
+    strategy = "bitemporal"
+    periods = MappingProxyType({"valid_from": "b", "valid_to": "a"})
+
+
+HISTORIES: Mapping[str, type[System]] = {"Tidegate, scd2": TidegateHistory, "Tidegate, bitemporal": TidegateTimes}
+"""Their tables have more rows than the others'."""
+SYSTEMS: Mapping[str, type[System]] = {"Tidegate": Tidegate, **BESIDE, **HISTORIES}

@@ -103,7 +103,7 @@ class Reader:
                 continue
             readable = [file for _, members in groups for file in members]
             _check_complete(scan, readable)
-            return Kept(frame, parts, tuple(readable), tuple(broken), partial(_release, frame))
+            return Kept(frame, parts, tuple(readable), tuple(broken), partial(release, frame))
         raise ReadFailed("Reading failed more often than there are files. Please report this.")
 
     def _look_at(self, files: Sequence[SourceFile]) -> tuple[list[_Group], list[_Broken]]:
@@ -236,7 +236,7 @@ def _check_complete(scan: DataFrame, readable: Sequence[SourceFile]) -> None:
         )
 
 
-def _release(frame: DataFrame) -> None:
+def release(frame: DataFrame) -> None:
     """Give the executors' memory back now, not when Java's garbage collector finds out."""
     with suppress(Py4JError):
         frame._jdf.queryExecution().logical().rdd().unpersist(False)

@@ -20,6 +20,7 @@ FACTS = Facts(
     changes=100_000,
     changes_bytes=5 << 20,
     refusal=None,
+    marking_refusal="the table has no deletion vectors",
     files=8,
     candidates=3,
     candidate_bytes=90 << 20,
@@ -41,6 +42,10 @@ FACTS = Facts(
             "append",
             "none of its 8 files can hold a changed key; Spark, since 2000001 changes are more than",
         ),
+        # WHEN the table has deletion vectors THEN rows are marked, however many; where none can match, none is
+        (replace(FACTS, marking_refusal=None), "spark", "mark", "3 of its 8 files may hold a changed key; Spark marks"),
+        (replace(FACTS, marking_refusal=None, changes=MOST_ROWS + 1), "spark", "mark", "Spark marks the rows that go"),
+        (replace(FACTS, marking_refusal=None, candidates=0, candidate_bytes=0), "delta-rs", "append", "none of its 8"),
         # WHEN delta-rs can't or mustn't THEN Spark does it, and the receipt says why
         (replace(FACTS, refusal="the table has constraints"), "spark", "merge", "Spark, since the table has constr"),
         (replace(FACTS, changes_bytes=1 << 30), "spark", "merge", "1024 MB of changes are more than the 256 MB"),

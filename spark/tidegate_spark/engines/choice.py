@@ -10,7 +10,8 @@ from typing import Literal
 from tidegate_spark.features import CHANGE_DATA_FEED, SYMLINK_MANIFEST, TIMESTAMPS
 
 Engine = Literal["spark", "delta-rs"]
-How = Literal["append", "merge"]
+How = Literal["append", "merge", "mark"]
+"""`mark`: rows that go are marked in deletion vectors, and no file is rewritten."""
 
 MOST_ROWS = 2_000_000
 MOST_CHANGE_BYTES = 256 << 20
@@ -34,6 +35,8 @@ class Facts:
     changes_bytes: int
     refusal: str | None
     """Why delta-rs can't or mustn't write the table; None: it may."""
+    marking_refusal: str | None
+    """Why no row of the table may be marked; None: they may be."""
     files: int | None = None
     """Of the table; None: its log wasn't read."""
     candidates: int | None = None
@@ -53,8 +56,13 @@ class Plan:
 
 
 def choose_plan(facts: Facts) -> Plan:
-    """Append where no row can match; merge with delta-rs what one machine does at once, with Spark the rest."""
+    """Append where no row can match; mark rows where the table has deletion vectors; merge with delta-rs what one
+
+    machine does at once, with Spark the rest.
+    """
     how, why = _how(facts)
+    if how == "merge" and facts.marking_refusal is None:
+        return Plan("spark", "mark", f"{why}; Spark marks the rows that go and appends those that come")
     refusal = facts.refusal or too_many_changes(facts.changes, facts.changes_bytes) or _too_much_touched(facts, how)
     if refusal is None:
         return Plan("delta-rs", how, f"{why}; delta-rs, for it is {_sizes(facts, how)}")

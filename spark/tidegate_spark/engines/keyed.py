@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 
+from tidegate_spark.altering import Found
 from tidegate_spark.changes import Changes, KeyRange
 from tidegate_spark.commit import amend_plan, number_of
-from tidegate_spark.engines import choice
+from tidegate_spark.engines import choice, marking
 from tidegate_spark.engines.choice import Facts, choose_plan
+from tidegate_spark.engines.keyed_marking import mark_and_append
 from tidegate_spark.engines.keys import MOST_SPANS, FileRange, Span, candidates, within
 from tidegate_spark.errors import summary
 from tidegate_spark.origin import DELETED, ORIGIN, order_of
@@ -71,9 +73,18 @@ def plan_keyed_merge(target: Target, contract: Contract, changes: KeyedChanges, 
 
     def by_spark() -> None:
         if plan.how == "append":
-            append(target, _in_order(_alive(changes), contract))
-        else:
-            _merge_by_spark(target, changes, _columns(contract), condition, is_newer)
+            alive = _alive(changes)
+            in_order = is_in_order(changes.read, contract) and not changes.deletes
+            append(target, alive if in_order else _in_order(alive, contract))
+            return
+        if plan.how == "mark":
+            try:
+                mark_and_append(target, contract, changes, literals)
+            except Exception as failed:  # noqa: BLE001 - MERGE can do whatever it can, and skips what is committed
+                amend_plan(target.session, marking.not_marked(failed))
+            else:
+                return
+        _merge_by_spark(target, changes, _columns(contract), condition, is_newer)
 
     def by_delta_rs() -> None:
         try:
@@ -82,9 +93,9 @@ def plan_keyed_merge(target: Target, contract: Contract, changes: KeyedChanges, 
             amend_plan(target.session, f"delta-rs did not commit ({summary(failed)}), so Spark did.")
             by_spark()
 
-    skipping = f", looking only where {' and '.join(literals)}" if literals and plan.how == "merge" else ""
+    skipping = f", looking only where {' and '.join(literals)}" if literals and plan.how != "append" else ""
     return MergePlan(
-        plan.how,
+        "append" if plan.how == "append" else "merge",
         f"{what}{skipping}. {'Append' if plan.how == 'append' else 'Merge'}: {plan.reason}.",
         run=by_delta_rs if plan.engine == "delta-rs" else by_spark,
         condition=condition,
@@ -109,6 +120,11 @@ def _merge_by_spark(
 def _alive(changes: KeyedChanges) -> DataFrame:
     """What is left to append where nothing can match: a delete of what isn't there is none."""
     return changes.rows.where(f"NOT {DELETED}").drop(DELETED) if changes.deletes else changes.rows
+
+
+def is_in_order(rows: int, contract: Contract) -> bool:
+    """Does an upsert of so many rows sort them by key before it looks for the newest of each?"""
+    return rows > choice.MOST_ROWS and not contract.partition_by
 
 
 def _in_order(rows: DataFrame, contract: Contract) -> DataFrame:
@@ -158,6 +174,7 @@ class _Look:
             changes=changes.read,
             changes_bytes=changes.size_bytes,
             refusal=refusal,
+            marking_refusal=marking.refusal(Found(target.snapshot()), _columns(contract)),
             files=None if files is None else len(files),
             candidates=None if touched is None else len(touched),
             candidate_bytes=None if touched is None else sum(file.size_bytes for file in touched),

@@ -8,6 +8,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
+from tidegate_spark.commit import amend_plan
+from tidegate_spark.engines.marking import FILE, ROW, Marking, not_marked
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.table import Target
 
@@ -42,6 +44,7 @@ def differences(
             for name in compared
         ]
     )
+    placed = [name for name in (FILE, ROW) if name in present.columns]
     action = (
         sf.when(of("old", is_there).isNull(), sf.lit("insert"))
         .when(of("new", is_there).isNull(), sf.lit("delete"))
@@ -55,16 +58,25 @@ def differences(
                 for name in wanted.columns
             ),
             action.alias(_ACTION),
+            *(sf.col(f"old.{name}") for name in placed),
         )
         .where(sf.col(_ACTION).isNotNull())
     )
 
 
-def merge_differences(target: Target, found: DataFrame, condition: str) -> None:
-    """One commit, be there differences or not."""
-    values: dict[str, str | Column] = {
-        quoted(name): f"change.{quoted(name)}" for name in found.columns if name != _ACTION
-    }
+def merge_differences(
+    target: Target, found: DataFrame, condition: str, marking: Marking | None, order: Sequence[str]
+) -> None:
+    """One commit, be there differences or not. With `marking` `found` is of its rows, and those that go are marked."""
+    columns = [name for name in found.columns if name not in {_ACTION, FILE, ROW}]
+    if marking is not None:
+        try:
+            marking.apply(found, _ACTION, columns, order)
+        except Exception as failed:  # noqa: BLE001 - MERGE can do whatever it can, and skips what is committed
+            amend_plan(target.session, not_marked(failed))
+        else:
+            return
+    values: dict[str, str | Column] = {quoted(name): f"change.{quoted(name)}" for name in columns}
     (
         target.delta.alias("target")
         .merge(found.alias("change"), condition)

@@ -15,7 +15,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
+from tidegate_spark.altering import Found
 from tidegate_spark.changes import Changes
+from tidegate_spark.commit import amend_plan
+from tidegate_spark.engines.marking import FILE, MARKED, ROW, Marking, not_marked
+from tidegate_spark.engines.marking import refusal as marking_refusal
 from tidegate_spark.errors import TableRefused
 from tidegate_spark.origin import DELETED, ORIGIN, PLACE, SET_COLUMNS, order_of
 from tidegate_spark.side_tables import SideTable
@@ -67,6 +71,9 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
     literal = _literals(changes, "target")
     condition = " AND ".join([*literal, *_same("target", "change", _identity(contract, rebuild))])
 
+    columns = [*(column.name for column in contract.columns), *rebuild.identity, *rebuild.compared, ORIGIN]
+    refusal = marking_refusal(Found(target.snapshot()), columns)
+
     def prepare() -> None:
         _remember(history, changes, contract)
 
@@ -77,6 +84,20 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
         if target.rows == 0:
             append(target, wanted)
             return
+        if refusal is None:
+            try:
+                marking = Marking(target)
+                current = _of_keys(marking.frame(), touched, changes, contract)
+                marking.apply(
+                    _differences(wanted, current, contract, rebuild),
+                    _OPERATION,
+                    wanted.columns,
+                    (*contract.partition_by, *contract.keys),
+                )
+            except Exception as failed:  # noqa: BLE001 - MERGE can do whatever it can, and skips what is committed
+                amend_plan(target.session, not_marked(failed))
+            else:
+                return
         current = _of_keys(target.frame(), touched, changes, contract)
         differences = _differences(wanted, current, contract, rebuild)
         values: dict[str, str | Column] = {quoted(name): f"change.{quoted(name)}" for name in wanted.columns}
@@ -93,10 +114,11 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
         return MergePlan(
             "append", f"{sentence} The table has no rows yet, so all are inserted.", run=run, prepare=prepare
         )
+    how = "" if refusal else f", those that go are {MARKED}"
     skipping = f" It looks only where {' and '.join(literal)}." if literal else ""
     return MergePlan(
         "merge",
-        f"{sentence} Only rows that differ from the table's are written.{skipping}",
+        f"{sentence} Only rows that differ from the table's are written{how}.{skipping}",
         run=run,
         prepare=prepare,
         condition=condition,
@@ -210,7 +232,8 @@ def _differences(wanted: DataFrame, current: DataFrame, contract: Contract, rebu
     """
     identity = _identity(contract, rebuild)
     names_row = {*contract.keys, *rebuild.identity, *([ORIGIN] if rebuild.by_place else [])}
-    seen = [name for name in current.columns if name in {*names_row, *rebuild.compared, ORIGIN}]
+    placed = [name for name in (FILE, ROW) if name in current.columns]
+    seen = [name for name in current.columns if name in {*names_row, *rebuild.compared, ORIGIN, *placed}]
     sides = [
         rows.select(
             *(sf.expr(path).alias(f"_tidegate_{at}") for at, path in enumerate(identity)),
@@ -240,6 +263,7 @@ def _differences(wanted: DataFrame, current: DataFrame, contract: Contract, rebu
             sf.expr(
                 "CASE WHEN current IS NULL THEN 'insert' WHEN wanted IS NULL THEN 'delete' ELSE 'update' END"
             ).alias(_OPERATION),
+            *(sf.col(f"current.{name}").alias(name) for name in placed),
         )
     )
 

@@ -13,7 +13,9 @@ from dataclasses import replace
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
+from tidegate_spark.altering import Found
 from tidegate_spark.changes import Changes
+from tidegate_spark.engines.marking import MARKED, Marking, refusal
 from tidegate_spark.origin import ORIGIN, place_of
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.differences import differences, merge_differences, same_row
@@ -54,7 +56,12 @@ def plan_snapshot(target: Target, changes: Changes, contract: Contract) -> Merge
 def _merge(
     target: Target, rows: DataFrame, contract: Contract, *, chosen: DataFrame, applied: DataFrame, literals: list[str]
 ) -> MergePlan:
-    present = _rows_of_scopes(target, contract, chosen, literals)
+    marking = None
+    columns = [*(column.name for column in contract.columns), ORIGIN]
+    if not contract.snapshot.keep_history and refusal(Found(target.snapshot()), columns) is None:
+        marking = Marking(target)
+    table = target.frame() if marking is None else marking.frame()
+    present = _rows_of_scopes(table, contract, chosen, literals)
     said = _rows_of_snapshots(rows, contract, chosen)
     identity = identity_of(contract)
     compared = [column.name for column in contract.columns if column.name not in identity]
@@ -77,10 +84,11 @@ def _merge(
     condition = " AND ".join([*literals, same_row(identity)])
     found = differences(present, wanted, identity=identity, compared=compared)
     skipping = f", looking only where {' and '.join(literals)}" if literals else ""
+    how = "" if marking is None else f"; rows that go are {MARKED}"
     return MergePlan(
         "merge",
-        f"Merge the differences to what the snapshots of {scope} say: {what}. Order: {order}{skipping}.",
-        run=lambda: merge_differences(target, found, condition),
+        f"Merge the differences to what the snapshots of {scope} say: {what}. Order: {order}{skipping}{how}.",
+        run=lambda: merge_differences(target, found, condition, marking, (*contract.partition_by, *identity)),
         condition=condition,
         deletes=True,
     )
@@ -91,9 +99,9 @@ def identity_of(contract: Contract) -> list[str]:
     return [*contract.keys, *(name for name in contract.snapshot.scope if name not in contract.keys)]
 
 
-def _rows_of_scopes(target: Target, contract: Contract, chosen: DataFrame, literals: Iterable[str]) -> DataFrame:
+def _rows_of_scopes(table: DataFrame, contract: Contract, chosen: DataFrame, literals: Iterable[str]) -> DataFrame:
     """The table's rows of which the batch's snapshots may say something."""
-    rows = target.frame().alias("target")
+    rows = table.alias("target")
     for literal in literals:
         rows = rows.where(sf.expr(literal))
     if not contract.snapshot.scope:

@@ -25,8 +25,13 @@ def plan_upsert(target: Target, changes: Changes, contract: Contract) -> MergePl
     """Merge the newest change of each key on null-safe equality of all keys."""
     if not changes.rows_read:
         return nothing_to_do(target, "no file of the batch has a row that can be merged")
-    # Few rows in one partition need no shuffle: of a small table's second, that is a good part.
-    rows = changes.rows.coalesce(1) if changes.rows_read <= _ONE_TASK_ROWS else changes.rows
+    rows = changes.rows
+    if changes.rows_read <= _ONE_TASK_ROWS:
+        # Few rows in one partition need no shuffle: of a small table's second, that is a good part.
+        rows = rows.coalesce(1)
+    elif keyed.is_in_order(changes.rows_read, contract):
+        # A window is content with ranges of keys, and so are the files of a table: one shuffle for both.
+        rows = rows.repartitionByRange(*(_column(key) for key in contract.keys))
     newest = newest_of_each_key(rows, contract).drop(DELETED)
     what = (
         f"Upsert {changes.rows_read} rows of {len(changes.files)} files by {', '.join(contract.keys)}: the newest "
