@@ -1,12 +1,14 @@
-"""An attempt that dies between two commits of its merge, whichever they are."""
+"""An attempt that dies between two commits of its merge, or after the last of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+
+Death = Literal["between commits", "after commits"]
 
 
 class Died(Exception):
@@ -14,21 +16,28 @@ class Died(Exception):
 
 
 @contextmanager
-def dies_before_commit(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Within it, the commit of this number, from 1, is never reached. Answers with the commits that were begun."""
-    from tidegate_spark import batch, commit, side_tables
+def dies(when: Death, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within it, a second commit is never reached, or the receipt of what is committed. One commit alone survives the
+    first of them."""
+    from tidegate_spark import batch, commit, receipts, side_tables
 
     begun: list[str] = []
 
     @contextmanager
     def counted(session: Any, app_id: str, batch_number: int, told: Any) -> Iterator[None]:
         begun.append(app_id)
-        if len(begun) == number:
-            raise Died(f"before commit {number}, of {app_id}")
+        if len(begun) > 1:
+            raise Died(f"between {begun[0]} and {app_id}")
         with commit.numbered_commit(session, app_id, batch_number, told):
             yield
 
+    def told_to_nobody(*_: Any, **__: Any) -> None:
+        raise Died("before the receipt")
+
     with monkeypatch.context() as patched:
-        patched.setattr(batch, "numbered_commit", counted)
-        patched.setattr(side_tables, "numbered_commit", counted)
-        yield begun
+        if when == "between commits":
+            patched.setattr(batch, "numbered_commit", counted)
+            patched.setattr(side_tables, "numbered_commit", counted)
+        else:
+            patched.setattr(receipts, "committed", told_to_nobody)
+        yield

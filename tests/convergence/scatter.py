@@ -13,7 +13,7 @@ from convergence.histories import Change, KeyedCase, Row
 
 FILES = 6
 VERSIONS = 2
-BATCHES = 4
+BATCHES = 3
 MOST_CHANGES = 6
 """Of one key, before repetitions."""
 _MOMENTS = 3
@@ -53,8 +53,11 @@ class Plan:
         return found
 
 
-def scatter(case: KeyedCase, seed: int, keys: int) -> Plan:
-    """Draw every key's changes; put each into some version of some file, some into two; batch and repeat the files."""
+def scatter(case: KeyedCase, seed: int, keys: int, batches: int = BATCHES) -> Plan:
+    """Draw every key's changes; put each into some version of some file, some into two; batch and repeat the files.
+
+    One batch more than `batches` has repetitions alone.
+    """
     rng = random.Random(f"{case.name} {seed}")
     slots: list[list[Row]] = [[] for _ in range(FILES * VERSIONS)]
     for key in range(keys):
@@ -74,15 +77,15 @@ def scatter(case: KeyedCase, seed: int, keys: int) -> Plan:
                 rows=tuple(rows),
             )
         )
-    return Plan(tuple(landings), _batches(rng, len(landings)))
+    return Plan(tuple(landings), _batches(rng, len(landings), batches))
 
 
-def _batches(rng: random.Random, count: int) -> tuple[tuple[int, ...], ...]:
+def _batches(rng: random.Random, count: int, wanted: int) -> tuple[tuple[int, ...], ...]:
     """Each landing once, in some order; then some of them again, one batch of repetitions alone."""
     order = rng.sample(range(count), count)
-    cuts = [0, *sorted(rng.sample(range(1, count), BATCHES - 1)), count]
+    cuts = [0, *sorted(rng.sample(range(1, count), wanted - 1)), count]
     batches = [set(order[begin:end]) for begin, end in itertools.pairwise(cuts)]
-    for number in range(1, BATCHES):
+    for number in range(1, wanted):
         before = sorted(set().union(*batches[:number]))
         batches[number] |= set(rng.sample(before, min(len(before), 1)))
     return (*(tuple(sorted(batch)) for batch in batches), tuple(sorted(rng.sample(range(count), 3))))

@@ -125,7 +125,7 @@ def _die(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize(("keep_history", "by_sequence"), [(False, False), (True, True), (True, False)])
 def test_any_order_repetition_and_batching_gives_the_same_table(
-    lake: Any, keep_history: bool, by_sequence: bool
+    lake: Any, keep_history: bool, by_sequence: bool, summary: list[str]
 ) -> None:
     # GIVEN snapshots of many regions
     rng = random.Random(f"{keep_history} {by_sequence}")
@@ -150,14 +150,18 @@ def test_any_order_repetition_and_batching_gives_the_same_table(
     code, receipts = lake.run(*(lake.batch("stock", number, batch) for number, batch in enumerate(batches, start=1)))
     assert code == 0, [receipt["error"] for receipt in receipts]
     # THEN the table is what plain Python says
-    if not keep_history:
+    if keep_history:
+        times = [_as_drawn(name, by_sequence) for name in ("valid_from", "valid_to")]
+        found = lake.read("stock").selectExpr("region", "id", "v", "w", *times, "is_current").collect()
+        assert sorted((tuple(row) for row in found), key=repr) == case.history(files)
+    else:
         assert lake.rows("stock", "region", "id", "v", "w") == case.table(files)
-        return
-    times = [_as_drawn(name, by_sequence) for name in ("valid_from", "valid_to")]
-    found = [
-        tuple(row) for row in lake.read("stock").selectExpr("region", "id", "v", "w", *times, "is_current").collect()
-    ]
-    assert sorted(found, key=repr) == case.history(files)
+    kept = "with history" if keep_history else "without history"
+    order = "sequence" if by_sequence else "arrival"
+    summary.append(
+        f"snapshot {kept}, by {order}: {case.count_histories(files)} histories (each a key of a scope, {len(files)} "
+        f"snapshots) in {len(batches)} batches"
+    )
 
 
 def _as_drawn(name: str, by_sequence: bool) -> str:

@@ -35,12 +35,12 @@ def draw(rng: random.Random, _key: int) -> list[Row]:
 def table(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
     """Day by day: each assertion is believed from its time until that of the next which covers the day."""
     found: list[tuple[Any, ...]] = []
-    good = [change for change in changes if not _is_refused(change.row)]
-    for change in good:
+    in_order = sorted((change for change in changes if not _is_refused(change.row)), key=_order)
+    for number, change in enumerate(in_order, start=1):
         run: list[Any] = []  # its first day, and until when it is believed
         # Day -1 stands for all before 0, the last day for all from then on; one more ends the last run.
         for day in range(-1, _LAST + 2):
-            believed_to = _believed_to(change, day, good) if day <= _LAST else None
+            believed_to = _believed_to(change, day, in_order[number:]) if day <= _LAST else None
             if run and (believed_to is None or run[1] != believed_to):
                 found.append(_row(change, run[0], day, run[1]))
                 run = []
@@ -49,14 +49,14 @@ def table(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
     return found
 
 
-def _believed_to(change: Change, day: int, changes: Sequence[Change]) -> tuple[Any, ...] | None:
+def _believed_to(change: Change, day: int, later: Sequence[Change]) -> tuple[Any, ...] | None:
     """`(time,)`, `()` if it is believed still; None if the day has no row of this change at any time."""
     if _deletes(change) or not _covers(change.row, day):
         return None
-    later = [_time(other) for other in changes if _covers(other.row, day) and _order(other) > _order(change)]
-    if not later:
+    next_time = next((_time(other) for other in later if _covers(other.row, day)), None)
+    if next_time is None:
         return ()
-    return None if min(later) == _time(change) else (min(later)[1],)
+    return None if next_time == _time(change) else (next_time[1],)
 
 
 def _row(change: Change, first: int, end: int, believed_to: tuple[Any, ...]) -> tuple[Any, ...]:

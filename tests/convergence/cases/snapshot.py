@@ -12,8 +12,9 @@ from itertools import groupby
 
 ROW = tuple[int, int | None, str]
 """id, v and w of a line."""
-KEYS = 150
 SCOPES = 20
+KEYS = 360
+"""Of each scope. Files cost more than rows do: so there are many keys in few scopes."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def _rows(rng: random.Random, keys: int) -> tuple[ROW, ...]:
         for key in range(keys)
         for _ in range(rng.choice((0, 1, 1, 1, 2)))
     )
+
+
+def count_histories(files: Iterable[SnapshotFile]) -> int:
+    """Keys of a scope that any of its snapshots has: each is there and gone, and other than before, by itself."""
+    return len({(file.region, key) for file in files for key, _, _ in file.rows})
 
 
 def table(files: Iterable[SnapshotFile]) -> list[tuple[object, ...]]:
