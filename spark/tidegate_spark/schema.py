@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pyspark.sql.types import BooleanType, StructField, StructType, TimestampType, _parse_datatype_string
+from pyspark.sql.types import BooleanType, StructField, StructType, TimestampType
 
 from tidegate_spark.errors import NotSupported
 from tidegate_spark.origin import ORIGIN, origin_type
+from tidegate_spark.types import parse_type
 from tidegate_spark.work import Contract
 
 Bound = Literal["valid_from", "valid_to", "known_from", "known_to"]
@@ -32,10 +33,10 @@ def table_schema(contract: Contract) -> StructType:
     """The schema of the contract's table. Raises :class:`NotSupported`."""
     schema = StructType()
     for column in contract.columns:
-        schema.add(column.name, _parse_datatype_string(column.type), metadata=_period_bound(contract, column.name))
+        schema.add(column.name, parse_type(column.type), metadata=_period_bound(contract, column.name))
     for field in strategy_fields(contract):
         schema.add(field)
-    return schema.add(ORIGIN, _parse_datatype_string(origin_type(contract)))
+    return schema.add(ORIGIN, parse_type(origin_type(contract)))
 
 
 def strategy_fields(contract: Contract) -> tuple[StructField, ...]:
@@ -58,7 +59,7 @@ def strategy_fields(contract: Contract) -> tuple[StructField, ...]:
 def _interval(contract: Contract, begin: Bound, end: Bound) -> tuple[StructField, ...]:
     """Of the sequence's type. Without a sequence a change is dated by its arrival."""
     types = {column.name: column.type for column in (*contract.reads, *contract.columns)}
-    kind = _parse_datatype_string(types[contract.sequence_by]) if contract.sequence_by else TimestampType()
+    kind = parse_type(types[contract.sequence_by]) if contract.sequence_by else TimestampType()
     return tuple(StructField(name, kind, metadata={BOUND_KEY: name}) for name in (begin, end))
 
 

@@ -17,6 +17,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
 from tidegate_spark.commit import numbered_commit
+from tidegate_spark.local_rows import no_rows
 from tidegate_spark.origin import ORIGIN
 from tidegate_spark.sources.rows import quoted, text_literal
 
@@ -44,7 +45,7 @@ class SideTable:
         """Its rows as they are now; none, of `schema`, if it isn't there yet."""
         if self.exists:
             return self.session.read.format("delta").load(self.uri)
-        return self.session.createDataFrame([], schema)
+        return no_rows(self.session, schema)
 
     def create(
         self, schema: StructType, *, partition_by: tuple[str, ...] = (), properties: Mapping[str, str] | None = None
