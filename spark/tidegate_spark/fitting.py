@@ -51,13 +51,18 @@ def fit(target: Target, found: Found, contract: Contract) -> None:
             widen_columns(target.session, target.uri, found, evolution.widen)
         _add(target, found, evolution.add, contract)
         found = Found(target.snapshot())
-    target.extra = tuple(Column(field.name, field.type) for field in evolution.extra)
+    target.extra = extra_of(found, contract)
     adjustment = adjust(
         features_of(contract, count_leaves(found.schema)),
         found.properties,
         knows_deletion_vectors=found.knows_deletion_vectors,
     )
     apply_adjustment(target.session, target.uri, adjustment)
+
+
+def extra_of(found: Found, contract: Contract) -> tuple[Column, ...]:
+    """The table's columns that files brought and the contract doesn't name."""
+    return tuple(Column(field.name, field.type) for field in evolution_of(contract, found).extra)
 
 
 def carry_columns(target: Target, changes: Changes, contract: Contract) -> tuple[Changes, Contract]:

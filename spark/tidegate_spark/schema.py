@@ -5,6 +5,7 @@ A column that bounds an interval says so in its metadata, so that whoever reads 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pyspark.sql.types import BooleanType, StructField, StructType, TimestampType
@@ -12,7 +13,7 @@ from pyspark.sql.types import BooleanType, StructField, StructType, TimestampTyp
 from tidegate_spark.errors import NotSupported
 from tidegate_spark.origin import ORIGIN, origin_type
 from tidegate_spark.types import parse_type
-from tidegate_spark.work import Contract
+from tidegate_spark.work import Column, Contract
 
 Bound = Literal["valid_from", "valid_to", "known_from", "known_to"]
 BOUNDS: tuple[Bound, ...] = ("valid_from", "valid_to", "known_from", "known_to")
@@ -24,9 +25,13 @@ IS_CURRENT = "is_current"
 """Since when a row's values hold, until when (null: they still do), and whether they still do."""
 
 
-def columns_of(contract: Contract) -> list[dict[str, str]]:
-    """The same as a receipt tells it: name and type of each column, for whoever registers the table."""
-    return [{"name": field.name, "type": field.dataType.simpleString()} for field in table_schema(contract)]
+def columns_of(contract: Contract, extra: Sequence[Column] = ()) -> list[dict[str, str]]:
+    """The table's columns as a receipt tells them: name and type of each, for whoever registers the table.
+
+    `extra` are those that files brought and the contract doesn't name.
+    """
+    *own, origin = [{"name": field.name, "type": field.dataType.simpleString()} for field in table_schema(contract)]
+    return [*own, *({"name": column.name, "type": column.type} for column in extra), origin]
 
 
 def table_schema(contract: Contract) -> StructType:

@@ -14,7 +14,7 @@ from tidegate_spark.altering import Found, count_leaves, create_table
 from tidegate_spark.commit import Commit, parse_commit
 from tidegate_spark.errors import TableRefused, summary
 from tidegate_spark.features import OWNER, features_of
-from tidegate_spark.fitting import fit
+from tidegate_spark.fitting import extra_of, fit
 from tidegate_spark.schema import table_schema
 from tidegate_spark.side_tables import Kind, SideTable
 from tidegate_spark.sources.rows import quoted, text_literal
@@ -134,6 +134,8 @@ def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> 
     if target.last == manifest.predecessor:
         target.check_writable(snapshot)
         fit(target, found, contract)
+    else:
+        target.extra = extra_of(found, contract)
     return target
 
 
