@@ -174,7 +174,11 @@ def _commit_void(target: Target, *, order: BatchOrder, work: Work, manifest: Man
     log.info("Voiding", plan=plan.sentence, reason=order.reason)
     story = receipts.told_void(manifest, order=order, work=work, plan=plan.sentence, table_rows_before=target.rows)
     for kind in KINDS:
-        target.side(kind).forget(manifest.batch)
+        if kind == "quarantine":
+            # Of files that are merged again, an attempt changes what an earlier batch has said of them.
+            target.side(kind).take_back(manifest.batch)
+        else:
+            target.side(kind).forget(manifest.batch)
     return _commit_once(target, plan.run, story, manifest=manifest, log=log)
 
 
