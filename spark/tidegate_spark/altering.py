@@ -26,14 +26,14 @@ class Found:
     """A table's metadata as it is now: read once, asked often."""
 
     def __init__(self, snapshot: Any) -> None:
-        metadata = snapshot.metadata()
-        self.schema = StructType.fromJson(json.loads(metadata.schemaString()))
-        self.properties = _strings_by_string(metadata.configuration())
-        self.partition_by = tuple(_strings(metadata.partitionColumns()))
-        self.knows_deletion_vectors = "deletionVectors" in _features(snapshot.protocol())
-        self.created_at_ms: int | None = (
-            int(metadata.createdTime().get()) if metadata.createdTime().isDefined() else None
-        )
+        # As the log has them, in one text each: asked field by field they are dozens of calls to the JVM.
+        metadata = json.loads(snapshot.metadata().json())["metaData"]
+        protocol = json.loads(snapshot.protocol().json())["protocol"]
+        self.schema = StructType.fromJson(json.loads(metadata["schemaString"]))
+        self.properties: dict[str, str] = dict(metadata.get("configuration") or {})
+        self.partition_by: tuple[str, ...] = tuple(metadata.get("partitionColumns") or ())
+        self.knows_deletion_vectors = "deletionVectors" in (protocol.get("readerFeatures") or ())
+        self.created_at_ms: int | None = metadata.get("createdTime")
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -154,18 +154,3 @@ def set_properties(session: SparkSession, uri: str, properties: Mapping[str, str
 
 def _leaves(data_type: DataType) -> int:
     return count_leaves(data_type) if isinstance(data_type, StructType) else 1
-
-
-def _features(protocol: Any) -> set[str]:
-    named = protocol.readerFeatures()
-    return set(_strings(named.get().toSeq())) if named.isDefined() else set()
-
-
-def _strings_by_string(scala_map: Any) -> dict[str, str]:
-    pairs = scala_map.toSeq()
-    return {str(pairs.apply(i)._1()): str(pairs.apply(i)._2()) for i in range(pairs.size())}
-
-
-def _strings(sequence: Any) -> list[str]:
-    """A Scala sequence of strings."""
-    return [str(sequence.apply(index)) for index in range(sequence.size())]

@@ -52,9 +52,7 @@ def merge_batch(session: SparkSession, storage: Storage, *, order: BatchOrder, w
     try:
         manifest = parse_manifest(storage.read(order.manifest_uri), order)
         manifest = replace(manifest, contract=with_canonical_types(manifest.contract))
-        columns = columns_of(manifest.contract)
         part = _merge(session, storage, order=order, work=work, manifest=manifest, watch=watch, log=log)
-        part["columns"] = columns  # for the catalog
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the receipt
         part = receipts.failed(order, error)
         log.failure("The batch failed", error, cause=part["error"]["cause"], type=part["error"]["type"])
@@ -96,20 +94,21 @@ def _merge(
     if is_done:
         commit = _replayed(target, manifest)
         log.info("The batch is in the table already: its receipt is made again", delta_version=commit.version)
-        return receipts.committed(manifest, commit, replayed=True)
-    if order.action == "void":
+    elif order.action == "void":
         with watch.phase("merge"):
             commit = _commit_void(target, order=order, work=work, manifest=manifest, log=log)
-        return receipts.committed(manifest, commit, replayed=not receipts.is_signed_by(commit, work))
-    with watch.phase("read"):
-        changes = read_changes(session, storage, manifest, log)
-    try:
-        _warn_of(changes.rejected, log)
-        with watch.phase("merge"):
-            commit = _commit(target, changes, order=order, work=work, manifest=manifest, log=log)
-        return receipts.committed(manifest, commit, replayed=not receipts.is_signed_by(commit, work))
-    finally:
-        changes.release_kept()
+    else:
+        with watch.phase("read"):
+            changes = read_changes(session, storage, manifest, log)
+        try:
+            _warn_of(changes.rejected, log)
+            with watch.phase("merge"):
+                commit = _commit(target, changes, order=order, work=work, manifest=manifest, log=log)
+        finally:
+            changes.release_kept()
+    part = receipts.committed(manifest, commit, replayed=is_done or not receipts.is_signed_by(commit, work))
+    # For the catalog. Columns that files brought are the table's, too, whatever batch brought them.
+    return {**part, "columns": columns_of(manifest.contract, target.extra)}
 
 
 def _commit(
@@ -175,7 +174,11 @@ def _commit_void(target: Target, *, order: BatchOrder, work: Work, manifest: Man
     log.info("Voiding", plan=plan.sentence, reason=order.reason)
     story = receipts.told_void(manifest, order=order, work=work, plan=plan.sentence, table_rows_before=target.rows)
     for kind in KINDS:
-        target.side(kind).forget(manifest.batch)
+        if kind == "quarantine":
+            # Of files that are merged again, an attempt changes what an earlier batch has said of them.
+            target.side(kind).take_back(manifest.batch)
+        else:
+            target.side(kind).forget(manifest.batch)
     return _commit_once(target, plan.run, story, manifest=manifest, log=log)
 
 

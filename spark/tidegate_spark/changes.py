@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
@@ -16,6 +17,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from tidegate_spark import reading
 from tidegate_spark.errors import BrokenWork, CheckFailed, DataRefused, SourceChanged
+from tidegate_spark.local_rows import local_rows
 from tidegate_spark.logs import Log
 from tidegate_spark.markers import Marker, read_markers
 from tidegate_spark.origin import DELETED, ORIGIN, SET_COLUMNS
@@ -30,7 +32,13 @@ from tidegate_spark.work import Contract, Manifest, SourceFile
 
 __all__ = ["Changes", "KeyRange", "read_changes"]
 
-_BASE = "_tidegate_base"
+_PLACE = "_tidegate_place"
+_PLACE_NAMES = ("base", "event_time", "source", "sequencer")
+_PLACE_FIELDS = "base bigint, event_time string, source string, sequencer string"
+_FEW_PARTS = 4
+_FEW_ROWS = 100_000
+"""So few rows of so few parts get their place by conditions, evaluated twice a row; others by a join with a broadcast
+list, which is a job of its own."""
 _MOST_NEW_COLUMNS = 200
 
 
@@ -238,29 +246,35 @@ class _Pass:
             )
             for part in parts
         ]
-        text = ("event_time", "source", "sequencer")
-        schema = StructType(
-            [
-                StructField(rows.FILE, StringType()),
-                StructField(rows.BLOCK, LongType()),
-                StructField(_BASE, LongType()),
-                *(StructField(f"{ORIGIN}_{name}", StringType()) for name in text),
-            ]
-        )
-        files = self.session.createDataFrame(described, schema, verifySchema=False)
-        given: dict[str, Column] = {name: sf.col(f"{ORIGIN}_{name}") for name in text}
+        file = reading.normal_column(sf.col(rows.FILE))
+        if 0 < len(parts) <= _FEW_PARTS and sum(part.rows for part in parts) <= _FEW_ROWS:
+            placed = frame.withColumn(_PLACE, _place_of(described, file)).where(sf.col(_PLACE).isNotNull())
+        else:
+            parts_of = local_rows(self.session, described, f"{rows.FILE} string, {rows.BLOCK} bigint, {_PLACE_FIELDS}")
+            place = sf.struct(*_PLACE_NAMES).alias(_PLACE)
+            described_parts = parts_of.select(rows.FILE, rows.BLOCK, place)
+            placed = frame.withColumn(rows.FILE, file).join(
+                sf.broadcast(described_parts), [rows.FILE, rows.BLOCK], "inner"
+            )
         origin = sf.struct(
-            given["event_time"].cast("timestamp").alias("event_time"),
-            given["source"].alias("source"),
-            given["sequencer"].alias("sequencer"),
-            (sf.col(rows.ROW_ID) - sf.col(_BASE)).alias("position"),
+            sf.col(f"{_PLACE}.event_time").cast("timestamp").alias("event_time"),
+            sf.col(f"{_PLACE}.source").alias("source"),
+            sf.col(f"{_PLACE}.sequencer").alias("sequencer"),
+            (sf.col(rows.ROW_ID) - sf.col(f"{_PLACE}.base")).alias("position"),
             sf.lit(self.manifest.batch).cast("bigint").alias("batch"),
         )
-        return (
-            frame.withColumn(rows.FILE, reading.normal_column(sf.col(rows.FILE)))
-            .join(sf.broadcast(files), [rows.FILE, rows.BLOCK], "inner")
-            .withColumn(ORIGIN, origin)
-        )
+        return placed.withColumn(ORIGIN, origin)
+
+
+def _place_of(described: Sequence[tuple[Any, ...]], file: Column) -> Column:
+    """The place of a row's part, null if it is none of these: conditions cost no job of their own, as a join does."""
+    found = sf.lit(None).cast(f"struct<{_PLACE_FIELDS}>")
+    for uri, block, base, *texts in described:
+        values = [sf.lit(base).cast("bigint"), *(sf.lit(text) for text in texts)]
+        is_of = (file == sf.lit(uri)) & (sf.col(rows.BLOCK) == sf.lit(block))
+        place = sf.struct(*(value.alias(name) for name, value in zip(_PLACE_NAMES, values, strict=True)))
+        found = sf.when(is_of, place).otherwise(found)
+    return found
 
 
 def _new_columns(parts: Iterable[Part], contract: Contract) -> tuple[ContractColumn, ...]:
@@ -287,7 +301,7 @@ def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
     )
     cells = [rows.from_text(column.name, column.type) for column in typed]
     found = (
-        session.createDataFrame(values, schema, verifySchema=False)
+        local_rows(session, values, schema)
         .select("index", sf.coalesce(*(cell.problem for cell in cells)).alias("problem"))
         .where("problem IS NOT NULL")
         .collect()

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
-from pyspark.sql.types import BooleanType, NullType, StructType, _parse_datatype_string
+from pyspark.sql.types import BooleanType, NullType, StructType
 
 from tidegate_spark.errors import ContractRefused, summary
-from tidegate_spark.types import is_nested
+from tidegate_spark.local_rows import no_rows
+from tidegate_spark.types import is_nested, parse_type
 from tidegate_spark.work import METADATA_COLUMNS, Column, Contract
 
 
@@ -90,8 +91,8 @@ def _check_sequence(contract: Contract) -> None:
 def _empty(session: SparkSession, columns: Iterable[Column]) -> DataFrame:
     schema = StructType()
     for column in columns:
-        schema.add(column.name, _parse_datatype_string(column.type))
-    return session.createDataFrame([], schema)
+        schema.add(column.name, parse_type(column.type))
+    return no_rows(session, schema)
 
 
 def _metadata() -> list[Column]:

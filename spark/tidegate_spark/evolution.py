@@ -25,7 +25,8 @@ _WIDER_THAN = {
     "float": ("double",),
 }
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
-_ELSE = "use another table name for the contract, and replay its files"
+ELSE = "use another table name for the contract, and land its files again"
+"""A replay won't do: it finds files by the table that has merged them, which is the old one."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def compare(
         elif field.is_added:
             faults.append(
                 f"column {field.name}, which the strategy {strategy} adds, is not in the table: it was made for "
-                f"another strategy; {_ELSE}"
+                f"another strategy; {ELSE}"
             )
         elif rule == "strict":
             faults.append(
@@ -131,11 +132,11 @@ def _change_of_type(old: Field, new: Field, rule: Rule) -> str | None:
     """Why the change isn't made; None if it is."""
     change = f"column {new.name} is {old.type} in the table and {new.type} in the contract"
     if new.name == ORIGIN:
-        return f"{change}: the table was made for another kind of merge (partial updates); {_ELSE}"
+        return f"{change}: the table was made for another kind of merge (partial updates); {ELSE}"
     if old.is_unknown and old.type == "string":
-        return f"{change}: files brought it before the contract named it, so it holds texts; write string, or {_ELSE}"
+        return f"{change}: files brought it before the contract named it, so it holds texts; write string, or {ELSE}"
     if not is_widening(old.type, new.type):
-        return f"{change}: not every value would stay as it is; write {old.type}, or {_ELSE}"
+        return f"{change}: not every value would stay as it is; write {old.type}, or {ELSE}"
     if rule != "widen":
         return f"{change}: write `evolution: widen` into the contract to have the table rewritten"
     return None
@@ -147,6 +148,6 @@ def _adoption(strategy: str, *, partial_updates: bool) -> str | None:
         kind = "partial updates" if partial_updates else strategy
         return (
             f"it has no column {ORIGIN}, so Tidegate didn't make it, and {kind} needs a history of each row that it "
-            f"doesn't have; {_ELSE}"
+            f"doesn't have; {ELSE}"
         )
     return None

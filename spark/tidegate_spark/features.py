@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tidegate_spark.evolution import ELSE
 from tidegate_spark.work import Contract
 
 OWNER = "tidegate.table"
@@ -107,8 +108,7 @@ def check_merge(contract: Contract, found: Mapping[str, str]) -> list[str]:
     before, now = json.loads(found.get(MERGE) or "{}"), json.loads(_merge_of(contract))
     return [
         f"merge.{name} was {json.dumps(before[name])} when the table was made and is {json.dumps(now[name])} now: its "
-        "rows can't be merged in another way after the fact; use another table name for the contract, and replay "
-        "its files"
+        f"rows can't be merged in another way after the fact; {ELSE}"
         for name in now
         if name in before and before[name] != now[name]
     ]

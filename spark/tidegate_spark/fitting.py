@@ -18,7 +18,7 @@ from tidegate_spark.altering import (
     widen_columns,
 )
 from tidegate_spark.errors import DataRefused, TableRefused
-from tidegate_spark.evolution import Field
+from tidegate_spark.evolution import ELSE, Field
 from tidegate_spark.features import adjust, check_merge, features_of
 from tidegate_spark.side_tables import KINDS, SideTable
 from tidegate_spark.sources.rows import quoted
@@ -40,7 +40,7 @@ def fit(target: Target, found: Found, contract: Contract) -> None:
     if found.partition_by != contract.partition_by:
         faults.append(
             f"it is partitioned by {list(found.partition_by)}, the contract says {list(contract.partition_by)}: "
-            "change the contract back, or use another table name and replay its files"
+            f"change the contract back, or {ELSE}"
         )
     if faults:
         raise TableRefused(f"{target.uri} doesn't fit its contract: {'; '.join(faults)}. Nothing was written.")
@@ -51,13 +51,18 @@ def fit(target: Target, found: Found, contract: Contract) -> None:
             widen_columns(target.session, target.uri, found, evolution.widen)
         _add(target, found, evolution.add, contract)
         found = Found(target.snapshot())
-    target.extra = tuple(Column(field.name, field.type) for field in evolution.extra)
+    target.extra = extra_of(found, contract)
     adjustment = adjust(
         features_of(contract, count_leaves(found.schema)),
         found.properties,
         knows_deletion_vectors=found.knows_deletion_vectors,
     )
     apply_adjustment(target.session, target.uri, adjustment)
+
+
+def extra_of(found: Found, contract: Contract) -> tuple[Column, ...]:
+    """The table's columns that files brought and the contract doesn't name."""
+    return tuple(Column(field.name, field.type) for field in evolution_of(contract, found).extra)
 
 
 def carry_columns(target: Target, changes: Changes, contract: Contract) -> tuple[Changes, Contract]:

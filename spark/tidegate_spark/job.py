@@ -18,6 +18,7 @@ from tidegate_spark import receipts
 from tidegate_spark.batch import merge_batch
 from tidegate_spark.errors import EarlierBatchFailed
 from tidegate_spark.logs import Log
+from tidegate_spark.lookups import remember_lookups
 from tidegate_spark.maintaining import maintain_after
 from tidegate_spark.storage import Storage
 from tidegate_spark.threads import in_threads
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(spark: SparkSession, work_uri: str, log: Log | None = None) -> int:
     """:func:`main` on a session that is there already, which is left running."""
     log = log or Log()
+    remember_lookups(spark)
     storage = Storage(spark)
     try:
         work = parse_work(storage.read(work_uri), work_uri)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
+from tidegate_spark.local_rows import local_rows
 from tidegate_spark.origin import DELETED, ORIGIN, REASON, SET_COLUMNS
 from tidegate_spark.receipts import BadRow, Rejection
 from tidegate_spark.shaping import CHECK, cut
@@ -78,7 +79,7 @@ def keep(target: Target, changes: Changes, files: Iterable[SourceFile], bad: Dat
         f"there.{name} {equals} found.{name}" for name, equals in (("source", "="), ("sequencer", "="), ("row", "<=>"))
     )
     differs = " OR ".join(f"NOT (there.{name} <=> found.{name})" for name in ("check", "reason", "raw"))
-    rows_found = target.session.createDataFrame([], COLUMNS) if found is None else found
+    rows_found = local_rows(target.session, [], COLUMNS) if found is None else found
 
     def merge() -> None:
         (
@@ -115,9 +116,7 @@ def _whole_files(target: Target, rejected: Sequence[Rejection], batch: int) -> D
         for each in rejected
     ]
     text = COLUMNS.replace("event_time timestamp", "event_time string")
-    return target.session.createDataFrame(described, text, verifySchema=False).withColumn(
-        "event_time", sf.col("event_time").cast("timestamp")
-    )
+    return local_rows(target.session, described, text).withColumn("event_time", sf.col("event_time").cast("timestamp"))
 
 
 def _of_the_table(placed: DataFrame, check: Column, reason: Column, raw: Column) -> DataFrame:

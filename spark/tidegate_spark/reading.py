@@ -48,6 +48,8 @@ _NAMED = re.compile(r"(?:while reading file|Could not read (?:footer )?for file:
 _NAMED_ROUNDS = 2
 """So often a file that Spark names is left out and the read begun again, before all are searched."""
 _SEARCH_FAN_OUT = 4
+_FEW_FILES = 4
+_FEW_BYTES = 4 << 20
 READ_AGAIN = "Nothing to do: the next attempt reads a copy of the pinned version."
 
 
@@ -94,7 +96,8 @@ class Reader:
             scan = self._scan(groups)
             try:
                 # Not a cache: what is lost isn't read again, when the file may be another. The attempt fails.
-                frame = shape(scan).localCheckpoint(eager=False)
+                shaped = shape(scan)
+                frame = (shaped.coalesce(1) if _are_few(groups) else shaped).localCheckpoint(eager=False)
                 parts = frame.groupBy(rows.FILE, rows.BLOCK).agg(*aggregates).collect()
             except (Py4JJavaError, PySparkException) as failed:
                 culprits = self._culprits(groups, failed, may_trust_name=attempt < _NAMED_ROUNDS)
@@ -184,6 +187,12 @@ class Reader:
             _raise_unless_content(failed, files)
             return str(failed)
         return None
+
+
+def _are_few(groups: Sequence[_Group]) -> bool:
+    """Is it so little that one task reads it as fast as several? Then nothing has to be shuffled to count it."""
+    files = [file for _, members in groups for file in members]
+    return len(files) <= _FEW_FILES and sum(file.size_bytes for file in files) <= _FEW_BYTES
 
 
 def _without(groups: Sequence[_Group], culprits: Sequence[_Broken]) -> list[_Group]:

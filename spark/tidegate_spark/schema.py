@@ -5,13 +5,15 @@ A column that bounds an interval says so in its metadata, so that whoever reads 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from pyspark.sql.types import BooleanType, StructField, StructType, TimestampType, _parse_datatype_string
+from pyspark.sql.types import BooleanType, StructField, StructType, TimestampType
 
 from tidegate_spark.errors import NotSupported
 from tidegate_spark.origin import ORIGIN, origin_type
-from tidegate_spark.work import Contract
+from tidegate_spark.types import parse_type
+from tidegate_spark.work import Column, Contract
 
 Bound = Literal["valid_from", "valid_to", "known_from", "known_to"]
 BOUNDS: tuple[Bound, ...] = ("valid_from", "valid_to", "known_from", "known_to")
@@ -23,19 +25,23 @@ IS_CURRENT = "is_current"
 """Since when a row's values hold, until when (null: they still do), and whether they still do."""
 
 
-def columns_of(contract: Contract) -> list[dict[str, str]]:
-    """The same as a receipt tells it: name and type of each column, for whoever registers the table."""
-    return [{"name": field.name, "type": field.dataType.simpleString()} for field in table_schema(contract)]
+def columns_of(contract: Contract, extra: Sequence[Column] = ()) -> list[dict[str, str]]:
+    """The table's columns as a receipt tells them: name and type of each, for whoever registers the table.
+
+    `extra` are those that files brought and the contract doesn't name.
+    """
+    *own, origin = [{"name": field.name, "type": field.dataType.simpleString()} for field in table_schema(contract)]
+    return [*own, *({"name": column.name, "type": column.type} for column in extra), origin]
 
 
 def table_schema(contract: Contract) -> StructType:
     """The schema of the contract's table. Raises :class:`NotSupported`."""
     schema = StructType()
     for column in contract.columns:
-        schema.add(column.name, _parse_datatype_string(column.type), metadata=_period_bound(contract, column.name))
+        schema.add(column.name, parse_type(column.type), metadata=_period_bound(contract, column.name))
     for field in strategy_fields(contract):
         schema.add(field)
-    return schema.add(ORIGIN, _parse_datatype_string(origin_type(contract)))
+    return schema.add(ORIGIN, parse_type(origin_type(contract)))
 
 
 def strategy_fields(contract: Contract) -> tuple[StructField, ...]:
@@ -58,7 +64,7 @@ def strategy_fields(contract: Contract) -> tuple[StructField, ...]:
 def _interval(contract: Contract, begin: Bound, end: Bound) -> tuple[StructField, ...]:
     """Of the sequence's type. Without a sequence a change is dated by its arrival."""
     types = {column.name: column.type for column in (*contract.reads, *contract.columns)}
-    kind = _parse_datatype_string(types[contract.sequence_by]) if contract.sequence_by else TimestampType()
+    kind = parse_type(types[contract.sequence_by]) if contract.sequence_by else TimestampType()
     return tuple(StructField(name, kind, metadata={BOUND_KEY: name}) for name in (begin, end))
 
 

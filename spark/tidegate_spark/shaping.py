@@ -15,6 +15,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from tidegate_spark.conditions import made_by_transform
 from tidegate_spark.errors import ContractRefused
+from tidegate_spark.local_rows import local_rows
 from tidegate_spark.origin import DELETED, SET_COLUMNS
 from tidegate_spark.reading import normal, normal_column
 from tidegate_spark.sources import casts, rows
@@ -75,7 +76,7 @@ class Shape:
             )
             for file in files
         ]
-        paths = self.session.createDataFrame(described, schema, verifySchema=False)
+        paths = local_rows(self.session, described, schema)
         types = {column.name: column.type for column in self.contract.source_columns}
         return scan.withColumn(rows.FILE, normal_column(sf.col(rows.FILE))).join(
             sf.broadcast(

@@ -8,6 +8,7 @@ alone, and carries the batch's number under an app id of its own: an attempt tha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
 from tidegate_spark.commit import numbered_commit
+from tidegate_spark.local_rows import no_rows
 from tidegate_spark.origin import ORIGIN
 from tidegate_spark.sources.rows import quoted, text_literal
 
@@ -44,7 +46,7 @@ class SideTable:
         """Its rows as they are now; none, of `schema`, if it isn't there yet."""
         if self.exists:
             return self.session.read.format("delta").load(self.uri)
-        return self.session.createDataFrame([], schema)
+        return no_rows(self.session, schema)
 
     def create(
         self, schema: StructType, *, partition_by: tuple[str, ...] = (), properties: Mapping[str, str] | None = None
@@ -82,7 +84,29 @@ class SideTable:
         with numbered_commit(self.session, self._app_id, batch, {"batch": batch, **told}):
             write()
 
+    def take_back(self, batch: int) -> None:
+        """Undo the batch's commit, if it has one: what it changed or deleted of other batches is there again.
+
+        Nothing of Tidegate's comes after an attempt's commit until its batch is settled, so it is the newest one. If
+        an operator's is (OPTIMIZE, perhaps), the batch's rows go all the same; so they do if it is undone already.
+        """
+        if not self.exists:
+            return
+        newest = self.delta.history(1).first()
+        if newest is not None and _batch_of(newest["userMetadata"]) == batch:
+            self.delta.restoreToVersion(int(newest["version"]) - 1)
+        else:
+            self.forget(batch)
+
     def forget(self, batch: int) -> None:
         """Take the batch's rows out again: it was voided, and its files come again in other batches."""
         if self.exists:
             self.delta.delete(sf.col(f"{ORIGIN}.batch") == batch)
+
+
+def _batch_of(user_metadata: str | None) -> int | None:
+    """The number of the batch that a commit is of; None if it is of none."""
+    try:
+        return int(json.loads(user_metadata or "")["tidegate"]["batch"])
+    except (ValueError, KeyError, TypeError):
+        return None

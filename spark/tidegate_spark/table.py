@@ -14,7 +14,7 @@ from tidegate_spark.altering import Found, count_leaves, create_table
 from tidegate_spark.commit import Commit, parse_commit
 from tidegate_spark.errors import TableRefused, summary
 from tidegate_spark.features import OWNER, features_of
-from tidegate_spark.fitting import fit
+from tidegate_spark.fitting import extra_of, fit
 from tidegate_spark.schema import table_schema
 from tidegate_spark.side_tables import Kind, SideTable
 from tidegate_spark.sources.rows import quoted, text_literal
@@ -69,11 +69,10 @@ class Target:
         """A table that goes with this one."""
         return SideTable(self.session, self.uri, self.app_id, kind)
 
-    def check_writable(self) -> None:
+    def check_writable(self, snapshot: Any) -> None:
         """Raises :class:`TableRefused` if this Delta is too old to write the table, though it can read it."""
-        found = self._delta_log_class.forTableWithSnapshot(self.session._jsparkSession, self.uri)
         try:
-            found._1().protocolWrite(found._2().protocol())
+            snapshot.deltaLog().protocolWrite(snapshot.protocol())
         except Py4JJavaError as refused:
             raise _too_new(self.uri, "written", refused) from refused
 
@@ -92,10 +91,8 @@ class Target:
         except FileNotFoundError:
             return None
 
-    def last_batch(self, app_id: str) -> int | None:
-        """The number of the last batch that is in the table; None before the first."""
-        snapshot = self.snapshot()
-        newest = self.commit(int(snapshot.version()))
+    def last_batch(self, app_id: str, snapshot: Any, newest: Commit | None) -> int | None:
+        """The number of the last batch that is in the table; None before the first. `newest` made the snapshot."""
         if newest is not None and app_id in newest.batches:
             return newest.batches[app_id]
         # Somebody made a commit since, OPTIMIZE perhaps: Delta knows, after a job or two.
@@ -127,13 +124,18 @@ def open_target(session: SparkSession, storage: Storage, manifest: Manifest) -> 
         _create(target, storage, contract)
         target.rows, target.is_new = 0, True
         return target
-    found = Found(target.snapshot())
+    # Looked at once: each look for a newer snapshot lists the log.
+    snapshot = target.snapshot()
+    newest = target.commit(int(snapshot.version()))
+    found = Found(snapshot)
     _check_owner(target.uri, found, contract)
-    target.rows = _row_count(target)
-    target.last = target.last_batch(manifest.app_id)
+    target.rows = _row_count(target.session, snapshot, newest)
+    target.last = target.last_batch(manifest.app_id, snapshot, newest)
     if target.last == manifest.predecessor:
-        target.check_writable()
+        target.check_writable(snapshot)
         fit(target, found, contract)
+    else:
+        target.extra = extra_of(found, contract)
     return target
 
 
@@ -152,13 +154,11 @@ def check_predecessor(target: Target, manifest: Manifest) -> bool:
     return is_committed(target.last, manifest, target.uri)
 
 
-def _row_count(target: Target) -> int | None:
+def _row_count(session: SparkSession, snapshot: Any, newest: Commit | None) -> int | None:
     """By the newest commit, if a batch made it, or else by the log's statistics. Reads no data."""
-    snapshot = target.snapshot()
-    newest = target.commit(int(snapshot.version()))
     if newest is not None and newest.table_rows is not None:
         return newest.table_rows
-    files = DataFrame(snapshot.allFiles().toDF(), target.session)
+    files = DataFrame(snapshot.allFiles().toDF(), session)
     present = sf.get_json_object("stats", "$.numRecords").cast("bigint")
     removed = sf.coalesce(sf.col("deletionVector.cardinality"), sf.lit(0))
     counted = files.agg(

@@ -21,3 +21,18 @@ def test_a_receipt_names_the_tables_columns_and_so_does_one_that_is_made_again(l
         {"name": "price", "type": "decimal(10,2)"},
         {"name": "at", "type": "timestamp_ntz"},
     ]
+
+
+def test_a_receipt_names_the_columns_that_files_brought_too(lake: Any) -> None:
+    # GIVEN a table to which a file has brought a column that its contract doesn't name
+    lake.contract("flights", {"id": "int", "n": "int"}, evolution="add_columns")
+    one = lake.batch("flights", 1, [lake.land("id,n,gate\n1,1,A\n")])
+    two = lake.batch("flights", 2, [lake.land("id,n\n2,2\n", "b.csv")])
+    # WHEN a later batch doesn't bring it, and that batch's receipt is made again
+    lake.run(one, run_id="one")
+    (_, [second]), (_, [again]) = (lake.run(two, run_id=name) for name in ("two", "three"))
+    # THEN both have the table's columns
+    assert second["error"] is None, second["error"]
+    table = [{"name": field.name, "type": field.dataType.simpleString()} for field in lake.read("flights").schema]
+    assert second["columns"] == again["columns"] == table
+    assert again["replayed"]

@@ -144,3 +144,32 @@ def test_what_a_strategy_refuses_is_quarantined_as_too_late(lake: Any, monkeypat
         (2, "too_late", "its key was purged", '{"id":2,"amount":2.0}'),
     ]
     assert (receipt["rows"]["read"], receipt["rows"]["quarantined"]) == (1, 2)
+
+
+def test_a_void_brings_back_what_an_earlier_batch_has_said_of_its_files(
+    lake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN two bad rows of a file that is merged
+    lake.contract("sales", COLUMNS)
+    expectations(lake, "sales", SANE)
+    file = lake.land("id,amount\n1,x\n2,200\n3,3\n", "a.csv")
+    lake.run(lake.batch("sales", 1, [file]))
+    before = lake.quarantine("sales")
+    assert [row for row, *_ in before["a.csv"]] == [1, 2]
+
+    def die(*_: Any, **__: Any) -> None:
+        raise RuntimeError("died before the main commit")
+
+    # WHEN it comes again under another contract, in which one of them is fine, the attempt dies, and is voided twice
+    expectations(lake, "sales")
+    second = lake.batch("sales", 2, [file])
+    void = {**second, "action": "void", "reason": "it kept failing"}
+    with monkeypatch.context() as patched:
+        patched.setattr(job_batch, "_commit_once", die)
+        lake.run(second)
+        assert [row for row, *_ in lake.quarantine("sales")["a.csv"]] == [1]
+        lake.run(void)
+    _, [receipt] = lake.run(void)
+    # THEN the quarantine says what the batch said that is in the table
+    assert receipt["outcome"] == "voided"
+    assert lake.quarantine("sales") == before

@@ -69,3 +69,15 @@ def test_a_failed_attempt_counts_nothing() -> None:
     receipt = receipts.failed(ORDER, ValueError("no"))
     assert set(receipt["rows"].values()) == {0}
     assert (receipt["quarantined"], receipt["expectations"]) == ([], {})
+
+
+def test_a_merge_that_writes_more_rows_than_it_read_left_none_unchanged() -> None:
+    # GIVEN a commit of scd2 or bitemporal: one change splits a period in two
+    told = {"rows_read": 1, "files": 1, "manifest_sha256": "hash"}
+    metrics = {"numTargetRowsInserted": "2", "numTargetRowsUpdated": "1"}
+    info = {"userMetadata": json.dumps({"tidegate": told}), "operationMetrics": metrics}
+    commit = parse_commit(1, json.dumps({"commitInfo": info}, separators=(",", ":")).encode())
+    # WHEN
+    rows = receipts.committed(MANIFEST, commit, replayed=False)["rows"]
+    # THEN
+    assert (rows["read"], rows["inserted"], rows["updated"], rows["unchanged"]) == (1, 2, 1, 0)

@@ -140,4 +140,4 @@ def test_another_merge_is_another_table() -> None:
     assert check_merge(contract(keys=("a",)), {}) == []
     faults = check_merge(contract(keys=("a",), strategy="cdc", sequence_by=None), found)
     assert [fault.split(" ")[0] for fault in faults] == ["merge.strategy", "merge.keys", "merge.sequence_by"]
-    assert all("another table name" in fault for fault in faults)
+    assert all("another table name for the contract, and land its files again" in fault for fault in faults)

@@ -15,11 +15,10 @@ from pyspark.sql.types import (
     StringType,
     TimestampNTZType,
     TimestampType,
-    _parse_datatype_string,
 )
 
 from tidegate_spark.sources import rows
-from tidegate_spark.types import is_nested
+from tidegate_spark.types import is_nested, parse_type
 
 _FAMILIES: tuple[tuple[type[DataType], ...], ...] = (
     (NumericType,),
@@ -35,7 +34,7 @@ class NoSuchCast(Exception):
 
 def typed(session: SparkSession, name: str, found: DataType, wanted_name: str, raw: Column) -> rows.Cell:
     """`raw`, of type `found`, as column `name` of the contract's type. Raises :class:`NoSuchCast`."""
-    wanted = _parse_datatype_string(wanted_name)
+    wanted = parse_type(wanted_name)
     if found.simpleString() == wanted.simpleString() or isinstance(found, NullType):
         return rows.Cell(raw.cast(wanted_name), sf.lit(None).cast("string"))
     if isinstance(found, StringType) and not is_nested(wanted_name):

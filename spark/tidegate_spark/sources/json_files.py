@@ -6,12 +6,12 @@ from collections.abc import Hashable, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as sf
-from pyspark.sql.types import DataType, StringType, StructField, StructType, _parse_datatype_string
+from pyspark.sql.types import DataType, StringType, StructField, StructType
 
 from tidegate_spark.errors import BrokenFile
 from tidegate_spark.sources import rows, unknown
 from tidegate_spark.storage import Storage
-from tidegate_spark.types import is_nested
+from tidegate_spark.types import is_nested, parse_type
 from tidegate_spark.work import Column as ContractColumn
 from tidegate_spark.work import Contract, SourceFile
 
@@ -77,9 +77,9 @@ def _type_in_json(column: ContractColumn) -> DataType:
     Decimals are not: as text they would pass through a double. Nested values are parsed as what they are.
     """
     if is_nested(column.type):
-        return _parse_datatype_string(column.type)
+        return parse_type(column.type)
     wide = rows.widest_decimal(column.type)
-    return _parse_datatype_string(wide) if wide else StringType()
+    return parse_type(wide) if wide else StringType()
 
 
 def _cell(column: ContractColumn) -> rows.Cell:

@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import Changes
+from tidegate_spark.local_rows import local_rows
 from tidegate_spark.origin import DELETED, ORIGIN
 from tidegate_spark.sources.rows import quoted, text_literal
 from tidegate_spark.strategies.plan import MergePlan, append, nothing_to_do
@@ -60,9 +61,7 @@ def plan_append(target: Target, changes: Changes, contract: Contract) -> MergePl
 
 def _replace(target: Target, rows: DataFrame, replaced: list[str], contract: Contract, files: int) -> MergePlan:
     # One MERGE, so one commit: a row of `_REPLACED` finds the old rows, all others find none: inserted.
-    removals = target.session.createDataFrame(
-        [(source,) for source in replaced], f"{_REPLACED} string", verifySchema=False
-    )
+    removals = local_rows(target.session, [(source,) for source in replaced], f"{_REPLACED} string")
     inserts = rows.withColumn(_REPLACED, sf.lit(None).cast("string"))
     source_rows = inserts.unionByName(removals, allowMissingColumns=True)
     literal = ", ".join(text_literal(source) for source in replaced)
@@ -119,9 +118,7 @@ def _newest_of(versions: DataFrame, sources: Iterable[str]) -> dict[str, str]:
 
 def _remember(target: Target, files: Iterable[SourceFile], batch: int) -> None:
     """Keep the newest version of each file that had no rows."""
-    emptied = target.session.createDataFrame(
-        [(file.source, file.sequencer, (batch,)) for file in files], _HISTORY_COLUMNS, verifySchema=False
-    )
+    emptied = local_rows(target.session, [(file.source, file.sequencer, (batch,)) for file in files], _HISTORY_COLUMNS)
     target.side("history").append(emptied, batch)
 
 

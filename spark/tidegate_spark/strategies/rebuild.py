@@ -21,6 +21,7 @@ from tidegate_spark.commit import amend_plan
 from tidegate_spark.engines.marking import FILE, MARKED, ROW, Marking, not_marked
 from tidegate_spark.engines.marking import refusal as marking_refusal
 from tidegate_spark.errors import TableRefused
+from tidegate_spark.evolution import ELSE
 from tidegate_spark.origin import DELETED, ORIGIN, PLACE, SET_COLUMNS, order_of
 from tidegate_spark.side_tables import SideTable
 from tidegate_spark.sources.rows import quoted, text_literal
@@ -66,7 +67,7 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
         raise TableRefused(
             f"{target.uri} has rows, but there is no history of their changes at {history.uri}: {contract.strategy} "
             "makes a key's rows from all of its changes, so rows that it doesn't know the origin of would be "
-            "deleted. Nothing was written. Restore the history, or start the table anew and replay its files."
+            f"deleted. Nothing was written. Restore the history, or {ELSE}."
         )
     literal = _literals(changes, "target")
     condition = " AND ".join([*literal, *_same("target", "change", _identity(contract, rebuild))])

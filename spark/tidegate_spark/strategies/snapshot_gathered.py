@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import Changes
+from tidegate_spark.local_rows import local_rows
 from tidegate_spark.origin import ORIGIN
 from tidegate_spark.receipts import Rejection
 from tidegate_spark.sources.rows import quoted
@@ -182,17 +183,15 @@ def _keep(target: Target, changes: Changes, new: Sequence[Piece], contract: Cont
     ]
     # The rows first: what the list names is there.
     columns = [sf.col(quoted(column.name)) for column in contract.columns]
-    of_new = target.session.createDataFrame(
+    of_new = local_rows(
+        target.session,
         [piece.version for piece in new if piece.problem is None and not piece.is_marker],
         "source string, sequencer string",
-        verifySchema=False,
     )
     is_of = (sf.col(f"{ORIGIN}.source") == of_new["source"]) & (sf.col(f"{ORIGIN}.sequencer") == of_new["sequencer"])
     rows = changes.rows.join(sf.broadcast(of_new), is_of, "left_semi").select(*columns, ORIGIN)
     target.side("parts").append(rows, changes.batch)
-    pieces = target.session.createDataFrame(
-        [(*values, (changes.batch,)) for values in kept], _PIECES, verifySchema=False
-    )
+    pieces = local_rows(target.session, [(*values, (changes.batch,)) for values in kept], _PIECES)
     target.side("pieces").append(pieces, changes.batch)
 
 
@@ -204,10 +203,10 @@ def _rows_of(target: Target, changes: Changes, folders: Sequence[Folder], contra
     if parts.exists:
         earlier = parts.delta.toDF().where(sf.col(f"{ORIGIN}.batch") != changes.batch)
         rows = rows.unionByName(earlier.select(*columns, ORIGIN, sf.lit(False).alias(_IS_NEW)))
-    members = target.session.createDataFrame(
+    members = local_rows(
+        target.session,
         [((*member.version, member.is_new), folder.marker.version) for folder in folders for member in folder.members],
         _MEMBERS,
-        verifySchema=False,
     )
     is_of = (
         (sf.col(f"{ORIGIN}.source") == sf.col(f"{_MEMBER}.source"))

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
-from pyspark.sql.types import StructType, _parse_datatype_string
+from pyspark.sql.types import StructType
 
 from tidegate_spark.changes import Changes
 from tidegate_spark.origin import DELETED, ORIGIN, ORIGIN_TYPE, order_of, order_type, place_of
@@ -32,6 +32,7 @@ from tidegate_spark.strategies.bound import (
 from tidegate_spark.strategies.keys import is_after, ranges_of, same_key
 from tidegate_spark.strategies.plan import REASON
 from tidegate_spark.table import Target
+from tidegate_spark.types import parse_type
 from tidegate_spark.work import Contract
 
 _IS_NEWEST = "_tidegate_is_newest"
@@ -162,8 +163,8 @@ def _schema(contract: Contract) -> StructType:
     types = {column.name: column.type for column in contract.columns}
     schema = StructType()
     for name in dict.fromkeys([*contract.keys, *([contract.sequence_by] if contract.sequence_by else [])]):
-        schema.add(name, _parse_datatype_string(types[name]))
-    return schema.add(ORIGIN, _parse_datatype_string(ORIGIN_TYPE)).add(DELETED, "boolean")
+        schema.add(name, parse_type(types[name]))
+    return schema.add(ORIGIN, parse_type(ORIGIN_TYPE)).add(DELETED, "boolean")
 
 
 def keeps_tombstones(contract: Contract) -> bool:
