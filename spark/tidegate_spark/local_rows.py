@@ -12,9 +12,11 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
-from pyspark.sql.types import StructType
+from pyspark.sql.types import ArrayType, StructType
 
 from tidegate_spark.types import parse_type
+
+_FEW_ROWS = 50
 
 
 def local_rows(session: SparkSession, rows: Sequence[Sequence[Any]], schema: StructType | str) -> DataFrame:
@@ -29,12 +31,17 @@ def local_rows(session: SparkSession, rows: Sequence[Sequence[Any]], schema: Str
         schema = parsed
     jvm: Any = session._jvm
     texts = jvm.java.util.ArrayList()
-    for row in rows:
-        texts.add(json.dumps(_by_name(row, schema)))
+    told = [_by_name(row, schema) for row in rows]
+    # Each text is a call of the JVM; one text of all rows is a call, and a stage.
+    is_many = len(told) > _FEW_ROWS
+    for text in [json.dumps(told)] if is_many else map(json.dumps, told):
+        texts.add(text)
     java_session: Any = session._jsparkSession
     made = java_session.createDataset(texts, jvm.org.apache.spark.sql.Encoders.STRING()).toDF()
-    parsed_row = sf.from_json("value", schema, {"mode": "FAILFAST"})
-    return DataFrame(made, session).select(parsed_row.alias("row")).select("row.*")
+    made_rows = DataFrame(made, session)
+    if is_many:
+        return made_rows.select(sf.inline(sf.from_json("value", ArrayType(schema), {"mode": "FAILFAST"})))
+    return made_rows.select(sf.from_json("value", schema, {"mode": "FAILFAST"}).alias("row")).select("row.*")
 
 
 def no_rows(session: SparkSession, schema: StructType) -> DataFrame:
