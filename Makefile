@@ -38,7 +38,7 @@ unit:
 	$(BIN)/pytest -q tests/unit tests/template
 
 tests:
-	$(BIN)/pytest -q --durations=15 --basetemp=.tidegate/pytest --numprocesses=2 --dist=loadgroup
+	$(BIN)/pytest -q --durations=15 --basetemp=.tidegate/pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 	@rm -rf .tidegate/pytest
 
 converge: setup ## Try the strategies on generated histories: SEED=7 KEYS=50000 STRATEGY=cdc
