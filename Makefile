@@ -19,10 +19,11 @@ local: setup ## Start the local cloud, stay up, and say how to put a file
 	@$(BIN)/tidegate local up
 
 test: setup ## Everything that CI runs
-	@$(MAKE) --no-print-directory lint types tests
+	@$(MAKE) --no-print-directory --jobs=2 lint types
+	@$(MAKE) --no-print-directory tests
 
 check: setup ## Format, lint, types and the pure tests: seconds, before each commit
-	@$(MAKE) --no-print-directory lint types unit
+	@$(MAKE) --no-print-directory --jobs=2 lint types unit
 
 lint:
 	$(BIN)/ruff format --check --quiet $(PYTHON_FILES)
@@ -38,7 +39,7 @@ unit:
 	$(BIN)/pytest -q tests/unit tests/template
 
 tests:
-	$(BIN)/pytest -q --durations=15 --basetemp=.tidegate/pytest --numprocesses=2 --dist=loadgroup
+	$(BIN)/pytest -q --durations=15 --basetemp=.tidegate/pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 	@rm -rf .tidegate/pytest
 
 converge: setup ## Try the strategies on generated histories: SEED=7 KEYS=50000 STRATEGY=cdc

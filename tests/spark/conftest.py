@@ -6,6 +6,7 @@ Everything is real but S3: files and tables are on `file://`, below the test's o
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import hashlib
 import io
@@ -33,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     with shared_session(tmp_path_factory) as session:
         yield session
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_socket_left() -> Iterator[None]:
+    """What PySpark leaves to the garbage collection is collected here, where its warning is expected."""
+    yield
+    gc.collect()
 
 
 @dataclass
