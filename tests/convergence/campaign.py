@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,19 @@ def carry_out(lake: Any, case: KeyedCase, plan: Plan, monkeypatch: pytest.Monkey
             died[death] += 1
             code, receipts = lake.run(batch, run_id=f"run-{number}")
         assert code == 0, receipts[0]["error"]
+        if case.marks_rows:
+            _check_marked(lake, case, number, receipts[0]["plan"])
     return Crashes(between=died["between commits"], after=died["after commits"])
+
+
+def _check_marked(lake: Any, case: KeyedCase, number: int, plan: str) -> None:
+    """The first batch makes the table; from then on it has deletion vectors, and every plan marks rows."""
+    if number == 1:
+        vectors = "('delta.enableDeletionVectors' = 'true')"
+        lake.spark.sql(f"ALTER TABLE delta.`{lake.target(case.name)}` SET TBLPROPERTIES {vectors}")
+    else:
+        assert re.search(r"marks the rows that go|are marked in deletion vectors|no row that can be merged", plan), plan
+        assert "could not be marked" not in plan
 
 
 def differing_keys(lake: Any, case: KeyedCase, plan: Plan) -> list[str]:

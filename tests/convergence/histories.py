@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -51,3 +51,10 @@ class KeyedCase:
     """SQL expressions by which the table's rows are compared, `id` first."""
     newest_versions_only: bool = False
     """Whether an overwritten file's older rows count for nothing."""
+    marks_rows: bool = False
+    """Whether the table has deletion vectors, as large ones have."""
+
+    @property
+    def marked(self) -> KeyedCase:
+        """The same for a large table."""
+        return replace(self, name=f"{self.name}_marked", marks_rows=True)

@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from arro3.core import Table
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 
 from tidegate_spark.commit import Number
 from tidegate_spark.engines.choice import CALENDARS, refusal_of_table
@@ -19,6 +26,8 @@ from tidegate_spark.engines.keys import FileRange, Span
 from tidegate_spark.origin import PLACE
 from tidegate_spark.storage import Storage
 
+_FILES = WriterProperties(compression="ZSTD", compression_level=3)
+"""As Spark's are (`job`)."""
 _CHECKPOINT_HOOK = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 """Old logs are the maintenance's business."""
 
@@ -107,6 +116,7 @@ def append(table: DeltaTable, rows: Table, number: Number) -> bool:
         table,
         rows,
         mode="append",
+        writer_properties=_FILES,
         commit_properties=_commit_properties(number),
         post_commithook_properties=_CHECKPOINT_HOOK,
     )
@@ -135,6 +145,7 @@ def merge(
         # Otherwise delta-rs skips files by the changes' own statistics, and Spark's of timestamps are cut to
         # milliseconds: a key just above is not looked for. The literals of `condition` skip what can be skipped.
         streamed_exec=True,
+        writer_properties=_FILES,
         commit_properties=_commit_properties(number),
         post_commithook_properties=_CHECKPOINT_HOOK,
     )
