@@ -22,8 +22,8 @@ SMALL_FILES = 16
 """So many small files that could be fewer are worth a rewrite."""
 DELETED_SHARE = 0.05
 """Of a table's stored rows: reads are two to four times as slow after a merge with deletion vectors, measured."""
-DELETION_VECTORS_FROM_BYTES = 256 * 1024**2
-"""Measured: a merge into 1M rows (70 MB) takes as long with deletion vectors as without, into 10M rows half."""
+DELETION_VECTORS_FROM_BYTES = 128 * 1024**2
+"""Measured: delta-rs rewrites 100 MB in the time that marking rows takes whatever the size (`bench/merge.py`)."""
 VERSIONS_WITHOUT_CHECKPOINT = 10
 """Delta makes a checkpoint of every tenth version by itself; other writers than Spark don't always."""
 EVERY = timedelta(days=1)
