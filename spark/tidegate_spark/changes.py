@@ -24,7 +24,7 @@ from tidegate_spark.origin import DELETED, ORIGIN, SET_COLUMNS
 from tidegate_spark.parts import KeyRange, Part, aggregates, bases, key_ranges, part_of
 from tidegate_spark.quarantine import bad_rows
 from tidegate_spark.receipts import Rejection
-from tidegate_spark.shaping import CHECK, is_good, shape_of
+from tidegate_spark.shaping import CHECK, NO_FOLDER, is_good, shape_of
 from tidegate_spark.sources import format_of, rows
 from tidegate_spark.storage import Storage
 from tidegate_spark.work import Column as ContractColumn
@@ -289,11 +289,12 @@ def _new_columns(parts: Iterable[Part], contract: Contract) -> tuple[ContractCol
 
 
 def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
-    """Files whose path gives a value that isn't of its column's type, by index."""
+    """Files whose path gives a value that isn't of its column's type, or that the table can't keep, by index."""
     contract = manifest.contract
+    unkept = _unkept_captures(manifest)
     typed = [c for c in contract.source_columns if c.name in contract.captures and c.type != "string"]
     if not typed:
-        return {}
+        return unkept
     # A marker is given those captures alone that are in its folder's name.
     values = [(file.index, *(file.captures.get(column.name) for column in typed)) for file in manifest.files]
     schema = StructType(
@@ -306,7 +307,20 @@ def _bad_captures(session: SparkSession, manifest: Manifest) -> dict[int, str]:
         .where("problem IS NOT NULL")
         .collect()
     )
-    return {row["index"]: f"its path: {row['problem']}" for row in found}
+    return {**unkept, **{row["index"]: f"its path: {row['problem']}" for row in found}}
+
+
+def _unkept_captures(manifest: Manifest) -> dict[int, str]:
+    """Files whose path names a key, or what they are a snapshot of, by a text that is null in the table."""
+    contract = manifest.contract
+    texts = {column.name for column in contract.columns if column.type == "string"}
+    names = texts & {*contract.keys, *contract.snapshot.scope} & set(contract.captures) & set(contract.partition_by)
+    return {
+        file.index: f"its path: column {name} is {file.captures[name]!r}, which is no value where it names a partition"
+        for file in manifest.files
+        for name in sorted(names)
+        if file.captures.get(name) in NO_FOLDER
+    }
 
 
 def _check_places(manifest: Manifest) -> None:

@@ -28,6 +28,10 @@ class KeyRange:
     spans: tuple[Span, ...] = ()
     """The same as values: no change has a key outside of them. Ascending."""
 
+    def of(self, side: str) -> str:
+        """The predicate on the rows that a query calls `side`."""
+        return self.condition.format(column=f"{side}.{rows.quoted(self.column)}")
+
 
 @dataclass(frozen=True)
 class Part:

@@ -21,12 +21,15 @@ from tidegate_spark.reading import normal, normal_column
 from tidegate_spark.sources import casts, rows
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.work import METADATA_COLUMNS, Contract, Expectation, SourceFile
+from tidegate_spark.work import Column as ContractColumn
 
 CHECK = "_tidegate_check"
 """What the row failed: `parse`, `key` or an expectation's name. Null in the rows that go on."""
 FILTERED = "_tidegate_filtered"
 """The transform leaves the row out."""
 _MADE = "_tidegate_made"
+NO_FOLDER = ("", "__HIVE_DEFAULT_PARTITION__")
+"""Texts that are null where a column is one of folders, to Delta's protocol and to Spark."""
 _LONGEST_RAW = 64 * 1024
 
 
@@ -124,13 +127,18 @@ class Shape:
         brought = [sf.col(rows.SET), of_paths] if contract.partial_updates else []
         brought += [is_new] if brought and contract.evolution != "strict" else []
         return frame.select(
-            *(cells[column.name].value.alias(column.name) for column in contract.columns),
+            *(self._as_kept(column, cells[column.name].value) for column in contract.columns),
             *self._also_asked_for(frame),
             *(rows.FILE, rows.BLOCK, rows.ROW_ID, rows.BLANK, rows.RAW, DELETED, FILTERED),
             sf.when(~sf.col(FILTERED) & ~sf.col(rows.BLANK), problem).alias(rows.PROBLEM),
             *([sf.concat(*brought).alias(SET_COLUMNS)] if brought else []),
             *([sf.col(rows.UNKNOWN)] if contract.evolution != "strict" else []),
         )
+
+    def _as_kept(self, column: ContractColumn, value: Column) -> Column:
+        """The value as the table will have it: were it another, a key would not be found again."""
+        is_folder = column.name in self.contract.partition_by and column.type == "string"
+        return (sf.when(~value.isin(*NO_FOLDER), value) if is_folder else value).alias(column.name)
 
     def _also_asked_for(self, frame: DataFrame) -> list[Column]:
         """Metadata that a check asks for and the table doesn't have."""
@@ -153,7 +161,7 @@ class Shape:
     def _judged(self, frame: DataFrame) -> DataFrame:
         contract = self.contract
         null_key = sf.coalesce(
-            *(sf.when(sf.col(quoted(key)).isNull(), sf.lit(f"key column {key} is null")) for key in contract.keys),
+            *(sf.when(sf.col(quoted(key)).isNull(), sf.lit(_null_words(key, contract))) for key in contract.keys),
             sf.lit(None).cast("string"),
         )
         is_live = sf.col(rows.PROBLEM).isNull() & ~sf.col(rows.BLANK) & ~sf.col(FILTERED)
@@ -206,6 +214,11 @@ def shape_of(session: SparkSession, contract: Contract, raw_type: str) -> Shape:
 def fatal(contract: Contract) -> list[str]:
     """The names of the expectations that fail their batch."""
     return [each.name for each in contract.expectations if each.on_fail == "fail"]
+
+
+def _null_words(key: str, contract: Contract) -> str:
+    also = " or an empty text, which a partition can't tell apart" if key in contract.partition_by else ""
+    return f"key column {key} is null{also}"
 
 
 def _unmet_words(expectation: Expectation) -> str:

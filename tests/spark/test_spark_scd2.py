@@ -72,3 +72,18 @@ def test_rows_without_a_history_are_never_deleted(lake: Any) -> None:
     assert code == 1
     assert "Restore the history" in receipt["error"]["message"]
     assert lake.rows("lost", "id", "a") == [(1, "x")]
+
+
+def test_the_history_is_widened_with_its_table(lake: Any) -> None:
+    # GIVEN a table whose contract gets a wider type
+    merge = {"strategy": "scd2"}
+    lake.contract("wide", {"id": "int", "v": "int"}, merge=merge)
+    first = lake.batch("wide", 1, [lake.land("id,v\n1,7\n")])
+    lake.contract("wide", {"id": "int", "v": "bigint"}, merge=merge, evolution="widen")
+    # WHEN a value comes that the old one had no room for
+    code, receipts = lake.run(first, lake.batch("wide", 2, [lake.land("id,v\n1,3000000000\n")]))
+    # THEN the key's rows are made of its old change and the new one
+    assert code == 0, [receipt["error"] for receipt in receipts]
+    assert lake.rows("wide", "v", "is_current") == [(3_000_000_000, True), (7, False)]
+    history = lake.spark.read.format("delta").load(lake.target("wide") + "__history")
+    assert dict(history.dtypes)["v"] == "bigint"

@@ -180,3 +180,22 @@ def _land(lake: Any, file: case.SnapshotFile) -> dict[str, Any]:
             captures={"region": file.region} | ({} if file.taken is None else {"taken": str(file.taken)}),
         )
     )
+
+
+@pytest.mark.parametrize("keep_history", [False, True])
+def test_maps_are_equal_if_their_entries_are_to_the_microsecond(lake: Any, keep_history: bool) -> None:
+    # GIVEN a map in three snapshots: written in another order, then a microsecond later
+    lake.contract(
+        "stock", {"id": "int", "seen": "map<string,timestamp>"}, format="json",
+        merge={"strategy": "snapshot", "snapshot": {"keep_history": keep_history}},
+    )  # fmt: skip
+    a, b, later = (f'"{name}": "2026-01-01T00:00:00.00000{at}Z"' for name, at in (("a", 1), ("b", 1), ("b", 2)))
+    files = [lake.land(f'{{"id": 1, "seen": {{{x}, {y}}}}}\n', "a.json") for x, y in ((a, b), (b, a), (a, later))]
+    # WHEN
+    code, receipts = lake.run(*(lake.batch("stock", number, [file]) for number, file in enumerate(files, start=1)))
+    # THEN the order is nothing, and the microsecond is a change
+    assert code == 0, [receipt["error"] for receipt in receipts]
+    counts = [(r["rows"]["inserted"], r["rows"]["updated"], r["rows"]["deleted"]) for r in receipts]
+    assert counts == [(1, 0, 0), (0, 0, 0), (1, 1, 0) if keep_history else (0, 1, 0)]
+    newest = lake.read("stock").where("is_current" if keep_history else "true")
+    assert newest.selectExpr("unix_micros(seen['b']) % 1000000").collect() == [(2,)]

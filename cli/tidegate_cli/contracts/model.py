@@ -171,7 +171,7 @@ class Contract(Part):
     is, the more arrivals share a cluster, and the less they cost."""
     partition_by: list[str] = Field(default_factory=list)
     """Columns whose values become folders. A partition column that is also a key lets a merge skip the other
-    folders."""
+    folders. An empty text is null in such a column."""
     cluster_by: list[str] = Field(default_factory=list, max_length=4)
     """Up to four columns by which rows are kept together in files (Delta's liquid clustering), instead of
     `partition_by`. delta-rs reads such tables and can't write them."""

@@ -56,9 +56,9 @@ class Plan:
 
 
 def choose_plan(facts: Facts) -> Plan:
-    """Append where no row can match; mark rows where the table has deletion vectors; merge with delta-rs what one
+    """Append where no row can match, mark rows where the table has deletion vectors, merge the rest.
 
-    machine does at once, with Spark the rest.
+    delta-rs does what one machine does at once, Spark all else.
     """
     how, why = _how(facts)
     if how == "merge" and facts.marking_refusal is None:

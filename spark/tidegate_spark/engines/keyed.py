@@ -185,7 +185,7 @@ class _Look:
     def literals(self) -> list[str]:
         """Conditions on the table's rows, by which files are skipped: no changed key is outside of them."""
         if self.rows is None:
-            return [found.condition.format(column=f"target.{quoted(found.column)}") for found in self.key_ranges]
+            return [found.of("target") for found in self.key_ranges]
         from tidegate_spark.engines.changed_keys import literal_spans  # noqa: PLC0415 - as in _open
 
         # Where no file is left out, one span will do: parts of files may be.

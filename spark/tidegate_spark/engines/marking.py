@@ -147,8 +147,11 @@ class Marking:
         writer = store.createWriter(place)
         actions: list[Any] = []
         try:
-            for file in files:
-                gone = self._gone(file, names[file.path()], store, root)
+            # Each reads what was marked before: one after another, a thousand files would be as many round trips to S3.
+            gone_of = self._target.storage.in_threads(
+                lambda file: self._gone(file, names[file.path()], store, root), files
+            )
+            for file, gone in zip(files, gone_of, strict=True):
                 if gone.cardinality() == int(file.numPhysicalRecords().get()):
                     actions.append(file.remove())
                     continue

@@ -6,19 +6,14 @@ from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
-from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from tidegate_spark.commit import amend_plan
 from tidegate_spark.engines.marking import FILE, ROW, Marking, not_marked
 from tidegate_spark.sources.rows import quoted
+from tidegate_spark.strategies.comparable import comparable
 from tidegate_spark.table import Target
 
 _ACTION = "_tidegate_action"
-
-
-def comparable(column: Column, data_type: DataType) -> Column:
-    """The column, or its text if Spark doesn't compare values of its type."""
-    return sf.to_json(sf.struct(column), {"ignoreNullFields": "false"}) if _has_map(data_type) else column
 
 
 def differences(
@@ -38,12 +33,11 @@ def differences(
         return sf.col(f"{side}.{quoted(name)}")
 
     same_identity = _all([of("old", name).eqNullSafe(of("new", name)) for name in identity])
-    is_equal = _all(
-        [
-            comparable(of("old", name), types[name]).eqNullSafe(comparable(of("new", name), types[name]))
-            for name in compared
-        ]
-    )
+
+    def value(side: str, name: str) -> Column:
+        return sf.expr(comparable(f"{side}.{quoted(name)}", types[name]))
+
+    is_equal = _all([value("old", name).eqNullSafe(value("new", name)) for name in compared])
     placed = [name for name in (FILE, ROW) if name in present.columns]
     action = (
         sf.when(of("old", is_there).isNull(), sf.lit("insert"))
@@ -97,11 +91,3 @@ def _all(conditions: Sequence[Column]) -> Column:
     for condition in conditions:
         found = found & condition
     return found
-
-
-def _has_map(data_type: DataType) -> bool:
-    if isinstance(data_type, StructType):
-        return any(_has_map(field.dataType) for field in data_type)
-    if isinstance(data_type, ArrayType):
-        return _has_map(data_type.elementType)
-    return isinstance(data_type, MapType)

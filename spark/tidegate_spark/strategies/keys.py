@@ -14,7 +14,7 @@ def same_key(left: str, right: str, contract: Contract) -> str:
 
 def ranges_of(side: str, changes: Changes) -> list[str]:
     """What is known of the changes' keys, as predicates of literals on `side`."""
-    return [found.condition.format(column=f"{side}.{quoted(found.column)}") for found in changes.key_ranges]
+    return [found.of(side) for found in changes.key_ranges]
 
 
 def is_after(left: str, right: str) -> str:

@@ -25,6 +25,7 @@ from tidegate_spark.evolution import ELSE
 from tidegate_spark.origin import DELETED, ORIGIN, PLACE, SET_COLUMNS, order_of
 from tidegate_spark.side_tables import SideTable
 from tidegate_spark.sources.rows import quoted, text_literal
+from tidegate_spark.strategies.keys import ranges_of
 from tidegate_spark.strategies.plan import MergePlan, append, nothing_to_do
 from tidegate_spark.table import Target
 from tidegate_spark.work import Contract
@@ -69,7 +70,7 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
             "makes a key's rows from all of its changes, so rows that it doesn't know the origin of would be "
             f"deleted. Nothing was written. Restore the history, or {ELSE}."
         )
-    literal = _literals(changes, "target")
+    literal = ranges_of("target", changes)
     condition = " AND ".join([*literal, *_same("target", "change", _identity(contract, rebuild))])
 
     columns = [*(column.name for column in contract.columns), *rebuild.identity, *rebuild.compared, ORIGIN]
@@ -143,7 +144,6 @@ def _remember(history: SideTable, changes: Changes, contract: Contract) -> None:
     """Add those of the batch's changes that the history doesn't have: the same key and place is the same change."""
     rows = changes.rows.drop(SET_COLUMNS)
     if history.exists:
-        _widen(history, rows.schema, contract)
         rows = _unknown(history, rows, changes, contract)
     else:
         # Keys first: statistics, by which files are skipped, are kept for a table's first columns alone.
@@ -161,31 +161,6 @@ def _remember(history: SideTable, changes: Changes, contract: Contract) -> None:
     history.commit(changes.batch, write)
 
 
-def _widen(history: SideTable, wanted: StructType, contract: Contract) -> None:
-    """Follow the table, should its contract have widened a type: a rewrite, in one commit. New columns need none."""
-    frame = history.frame(wanted)
-    there = {field.name: field.dataType.simpleString() for field in frame.schema}
-    wider = {
-        field.name: field.dataType
-        for field in wanted
-        if there.get(field.name, field.dataType.simpleString()) != field.dataType.simpleString()
-    }
-    if wider:
-        (
-            frame.select(
-                *(
-                    sf.col(quoted(name)).cast(wider[name]).alias(name) if name in wider else sf.col(quoted(name))
-                    for name in frame.columns
-                )
-            )
-            .write.format("delta")
-            .mode("overwrite")
-            .option("overwriteSchema", "true")
-            .partitionBy(*_partitions(contract))
-            .save(history.uri)
-        )
-
-
 def _partitions(contract: Contract) -> tuple[str, ...]:
     return tuple(name for name in contract.partition_by if name in contract.keys)
 
@@ -197,7 +172,7 @@ def _unknown(history: SideTable, rows: DataFrame, changes: Changes, contract: Co
         f"{ORIGIN}.event_time BETWEEN CAST({text_literal(times[0])} AS timestamp) "
         f"AND CAST({text_literal(times[-1])} AS timestamp)"
     )
-    known = reduce(lambda frame, literal: frame.where(literal), _literals(changes, "known"), known.alias("known"))
+    known = reduce(lambda frame, literal: frame.where(literal), ranges_of("known", changes), known.alias("known"))
     is_known = " AND ".join(_same("change", "known", [*map(quoted, contract.keys), *_PLACES]))
     return rows.alias("change").join(known.alias("known"), sf.expr(is_known), "left_anti")
 
@@ -212,7 +187,7 @@ def _touched(changes: Changes, contract: Contract) -> DataFrame:
 def _of_keys(frame: DataFrame, touched: DataFrame, changes: Changes, contract: Contract) -> DataFrame:
     """Those rows of `frame` that are of a touched key."""
     # Literals are what lets Delta skip files: it knows each file's smallest and largest value.
-    found = reduce(lambda rows, literal: rows.where(literal), _literals(changes, "row"), frame.alias("row"))
+    found = reduce(lambda rows, literal: rows.where(literal), ranges_of("row", changes), frame.alias("row"))
     is_touched = " AND ".join(_same("row", "touched", map(quoted, contract.keys)))
     return found.join(touched.alias("touched"), sf.expr(is_touched), "left_semi")
 
@@ -276,7 +251,3 @@ def _identity(contract: Contract, rebuild: Rebuild) -> list[str]:
 
 def _same(left: str, right: str, paths: Iterable[str]) -> list[str]:
     return [f"{left}.{path} <=> {right}.{path}" for path in paths]
-
-
-def _literals(changes: Changes, side: str) -> list[str]:
-    return [found.condition.format(column=f"{side}.{quoted(found.column)}") for found in changes.key_ranges]

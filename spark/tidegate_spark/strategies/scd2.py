@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as sf
-from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from tidegate_spark.changes import Changes
 from tidegate_spark.origin import DELETED, ORIGIN
 from tidegate_spark.schema import IS_CURRENT
 from tidegate_spark.sources.rows import quoted
+from tidegate_spark.strategies.comparable import comparable
 from tidegate_spark.strategies.plan import MergePlan
 from tidegate_spark.strategies.rebuild import ORDER, SEQUENCE, Rebuild, plan_rebuild, value_columns
 from tidegate_spark.table import Target
@@ -93,23 +93,3 @@ def _tracked(history: DataFrame, values: list[str], contract: Contract) -> str:
     # The constant lets a contract without other columns than its keys have a struct, too.
     fields = ["1 AS c", *(f"{comparable(quoted(name), types[name])} AS c{at}" for at, name in enumerate(names))]
     return f"struct({', '.join(fields)})"
-
-
-def comparable(value: str, kind: DataType) -> str:
-    """A SQL expression that is equal for equal values. Spark compares no maps: their sorted entries stand for them."""
-    if not _has_map(kind):
-        return value
-    if isinstance(kind, MapType):
-        entry = f"struct({comparable('e.key', kind.keyType)} AS k, {comparable('e.value', kind.valueType)} AS v)"
-        return f"array_sort(transform(map_entries({value}), e -> {entry}))"
-    if isinstance(kind, ArrayType):
-        return f"transform({value}, e -> {comparable('e', kind.elementType)})"
-    assert isinstance(kind, StructType)  # noqa: S101 - no other type has parts
-    fields = (comparable(f"{value}.{quoted(field.name)}", field.dataType) for field in kind)
-    return f"IF({value} IS NULL, NULL, struct({', '.join(f'{field} AS c{at}' for at, field in enumerate(fields))}))"
-
-
-def _has_map(kind: DataType) -> bool:
-    if isinstance(kind, StructType):
-        return any(_has_map(field.dataType) for field in kind)
-    return isinstance(kind, MapType) or (isinstance(kind, ArrayType) and _has_map(kind.elementType))

@@ -14,7 +14,7 @@ from pyspark.sql import functions as sf
 from tidegate_spark.origin import ORIGIN
 from tidegate_spark.schema import IS_CURRENT, VALID_FROM, VALID_TO
 from tidegate_spark.sources.rows import quoted
-from tidegate_spark.strategies.differences import comparable
+from tidegate_spark.strategies.comparable import comparable
 from tidegate_spark.strategies.snapshot_files import AT, SCOPE, scope_of
 from tidegate_spark.work import Contract
 
@@ -148,7 +148,7 @@ def _joined(points: DataFrame, contract: Contract, identity: Sequence[str], carr
     compared = sf.struct(
         sf.col(_VALUES).isNotNull().alias("is_there"),
         *(
-            comparable(sf.col(f"{_VALUES}.{quoted(name)}"), types[name]).alias(f"c{n}")
+            sf.expr(comparable(f"{_VALUES}.{quoted(name)}", types[name])).alias(f"c{n}")
             for n, name in enumerate(tracked)
         ),
     )
