@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
-from tidegate_spark.engines.choice import MOST_ROWS
+from tidegate_spark.engines.choice import too_many_changes
 from tidegate_spark.engines.marking import FILE, ROW, Counts, Marking, in_files
 from tidegate_spark.origin import DELETED, ORIGIN, order_of
 from tidegate_spark.reading import release
@@ -87,7 +87,7 @@ def _met(
     for literal in literals:
         table = table.where(literal)
     change_rows = rows.alias("change")
-    if changes.read <= MOST_ROWS:
+    if too_many_changes(changes.read, changes.size_bytes) is None:
         change_rows = sf.broadcast(change_rows)
     # A change's key is never null (`shaping`), so plain equality will do, which is faster than the null-safe one.
     same_key = " AND ".join(f"target.{quoted(key)} = change.{quoted(key)}" for key in contract.keys)

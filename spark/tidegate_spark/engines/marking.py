@@ -114,10 +114,12 @@ class Marking:
             return False
         actions = [] if rows is None else _listed(self._transaction.writeFiles(rows._jdf))
         written = sum(int(added.numPhysicalRecords().get()) for added in actions)
+        if counts.updated > written:
+            raise JobError(f"{counts.updated} rows have {written} changes: the table's keys are not unique")
         actions += self._marked(marks)
         actions.append(self._set_transaction(number.app_id, number.batch))
         self._tell(
-            numTargetRowsInserted=max(0, written - counts.updated),
+            numTargetRowsInserted=written - counts.updated,
             numTargetRowsUpdated=counts.updated,
             numTargetRowsDeleted=counts.deleted,
         )
