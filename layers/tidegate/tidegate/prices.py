@@ -124,22 +124,23 @@ class PriceSheet:
         return self.sources[figure.source]
 
 
-def load_prices(region: str, folder: Path | None = None) -> PriceSheet:
+def load_prices(region: str, folder: Path | None = None, *, whole: bool = True) -> PriceSheet:
     """The sheet of a region: `<folder>/<region>.json` if there is one, else the one of the package.
 
-    Raises NoPriceSheet if there is neither, and InvalidPrices for one that can't be read.
+    Raises NoPriceSheet if there is neither, and InvalidPrices for one that can't be read or, if it has to be `whole`,
+    lacks something.
     """
     own = folder / f"{region}.json" if folder is not None else None
     if own is not None and own.is_file():
-        return _of_region(region, own.read_text(encoding="utf-8"), str(own))
+        return _of_region(region, own.read_text(encoding="utf-8"), str(own), whole=whole)
     bundled = resources.files("tidegate") / "price_sheets" / f"{region}.json"
     if not bundled.is_file():
         raise NoPriceSheet(f"there is no price sheet of {region}: {_refresh(region)}, which makes one")
-    return _of_region(region, bundled.read_text(encoding="utf-8"), f"the package's sheet of {region}")
+    return _of_region(region, bundled.read_text(encoding="utf-8"), f"the package's sheet of {region}", whole=whole)
 
 
-def parse_prices(text: str, name: str = "the price sheet", types: Collection[str] = LAUNCH_TYPES) -> PriceSheet:
-    """Read a sheet that has to price `types`. `name` is what errors call it.
+def parse_prices(text: str, name: str = "the price sheet", *, whole: bool = True) -> PriceSheet:
+    """Read a sheet, which prices all LAUNCH_TYPES and RATES if it has to be `whole`. `name` is what errors call it.
 
     Raises InvalidPrices, which names what is wrong or missing and says what to do.
     """
@@ -169,8 +170,9 @@ def parse_prices(text: str, name: str = "the price sheet", types: Collection[str
         for key, value in reader.mapping(content.get("rates"), "rates").items()
     }
     not_offered = reader.texts(content.get("not_offered", []), "not_offered")
-    reader.complete("instance type", types, {*instances, *not_offered}, region)
-    reader.complete("rate", RATES, rates, region)
+    if whole:
+        reader.complete("instance type", LAUNCH_TYPES, {*instances, *not_offered}, region)
+        reader.complete("rate", RATES, rates, region)
     return PriceSheet(
         region=region,
         as_of=reader.day(content.get("as_of"), "as_of"),
@@ -215,8 +217,8 @@ def render_prices(sheet: PriceSheet) -> str:
     return "{\n" + "\n".join(lines) + "\n}\n"
 
 
-def _of_region(region: str, text: str, name: str) -> PriceSheet:
-    sheet = parse_prices(text, name)
+def _of_region(region: str, text: str, name: str, *, whole: bool) -> PriceSheet:
+    sheet = parse_prices(text, name, whole=whole)
     if sheet.region != region:
         raise InvalidPrices(f"{name} is of {sheet.region}, not of {region}: {_refresh(region)}")
     return sheet
