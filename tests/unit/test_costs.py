@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from tidegate.sizing import size_cluster
 
 SHEET = load_prices("us-east-1")
 GIB = 1024**3
+COSTS_MD = (Path(__file__).resolve().parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 seconds = st.floats(0, 7 * 86_400, allow_nan=False)
@@ -184,10 +186,9 @@ def test_the_smallest_cluster_is_estimated_at_two_on_demand_machines() -> None:
     # The dearest type for both, and the one unit that managed scaling may add.
     of_dearest = cluster_cost(SHEET, [InstanceUsage("r7g.xlarge", "on_demand", 660)]).total_usd
     assert estimate.most_usd == 3 * of_dearest
-    assert estimate.reason == (
-        "2 On-Demand and 0 Spot units for 660 s: $0.0746, between $0.0746 and $0.1533 at the prices of us-east-1,"
-        " 2026-11-26"
-    )
+    documented = "2 On-Demand and 0 Spot units for 660 s: $0.0746, between $0.0746 and $0.1533"
+    assert estimate.reason == f"{documented} at the prices of us-east-1, 2026-11-26"
+    assert documented in COSTS_MD
 
 
 def test_spot_units_are_estimated_at_the_mean_of_the_fleets_types() -> None:
