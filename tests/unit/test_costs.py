@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tidegate.costs import (
     NANO_USD,
@@ -31,6 +31,7 @@ GIB = 1024**3
 COSTS_MD = (Path(__file__).resolve().parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
+PATIENT = settings(deadline=None)  # exact fractions take their time on a busy machine
 seconds = st.floats(0, 7 * 86_400, allow_nan=False)
 markets: st.SearchStrategy[Market] = st.sampled_from(["on_demand", "spot"])
 usages = st.lists(st.builds(InstanceUsage, st.sampled_from(LAUNCH_TYPES), markets, seconds), max_size=8)
@@ -102,12 +103,14 @@ def test_serverless_is_priced_by_vcpu_and_memory() -> None:
     assert serverless_cost(SHEET, 4, 16, 1) == serverless_cost(SHEET, 4, 16, 60)
 
 
+@PATIENT
 @given(usages, counts)
 def test_no_cost_is_negative(of: list[InstanceUsage], called: Mapping[str, float]) -> None:
     cost = cluster_cost(SHEET, of)
     assert min(cost.ec2_usd, cost.emr_usd, cost.ebs_usd, control_plane_cost(SHEET, called).total_usd) >= 0
 
 
+@PATIENT
 @given(st.sampled_from(LAUNCH_TYPES), markets, seconds, seconds)
 def test_longer_never_costs_less(instance_type: str, market: Market, one_s: float, other_s: float) -> None:
     shorter, longer = (
@@ -118,12 +121,14 @@ def test_longer_never_costs_less(instance_type: str, market: Market, one_s: floa
     assert shorter.ebs_usd <= longer.ebs_usd
 
 
+@PATIENT
 @given(usages, usages)
 def test_two_clusters_cost_what_each_of_them_does(one: list[InstanceUsage], other: list[InstanceUsage]) -> None:
     apart = cluster_cost(SHEET, one).total_usd + cluster_cost(SHEET, other).total_usd
     assert abs(cluster_cost(SHEET, one + other).total_usd - apart) <= 3 * NANO_USD  # each part is rounded
 
 
+@PATIENT
 @given(st.decimals(0, 10**6, places=9), tables)
 def test_shares_add_up_to_the_whole_and_follow_their_weights(total: Decimal, weights: Mapping[str, float]) -> None:
     shares = apportion(total, weights)
@@ -169,6 +174,7 @@ def test_arrivals_of_a_table_that_was_not_merged_are_refused() -> None:
         account_run(SHEET, [], {}, {"flights": 1}, {"weather": 3})
 
 
+@PATIENT
 @given(usages, counts, tables)
 def test_the_tables_pay_for_the_whole_run(
     of: list[InstanceUsage], called: Mapping[str, float], merge_s: Mapping[str, float]
@@ -206,6 +212,7 @@ def test_spot_units_are_estimated_at_the_mean_of_the_fleets_types() -> None:
     assert estimate.least_usd == on_demand + min(of_types)
 
 
+@PATIENT
 @given(st.integers(0, 200 * GIB), st.integers(0, 3), st.floats(0, 3600), st.floats(0, 36_000), st.floats(0, 36_000))
 def test_an_estimate_is_between_its_bounds_and_grows_with_time_and_bytes(
     size_bytes: int, launch: int, start_up_s: float, one_s: float, other_s: float
@@ -256,6 +263,7 @@ def test_a_budget_is_kept_at_risk_or_overspent(spent: Any, budget: int, day: dat
     assert (decision.state, decision.reason) == (state, reason)
 
 
+@PATIENT
 @given(st.decimals(0, 10**6, places=2), st.decimals(0, 10**6, places=2), st.decimals(0, 10**6, places=2), st.dates())
 def test_more_spent_never_looks_better(one: Decimal, other: Decimal, budget: Decimal, day: date) -> None:
     order = ["within", "at_risk", "over"]

@@ -179,16 +179,16 @@ def estimate_run(sheet: PriceSheet, sizing: Sizing, start_up_s: float, merge_s: 
     for fleet in sizing.fleets:
         types = _offered(sheet, fleet)
         on_demand, spot = int(fleet.get("TargetOnDemandCapacity", 0)), int(fleet.get("TargetSpotCapacity", 0))
-        at_on_demand = _fleet_usd(sheet, types, on_demand, "on_demand", seconds)
-        at_spot = _fleet_usd(sheet, types, spot, "spot", seconds)
-        switched = _fleet_usd(sheet, types, spot, "on_demand", seconds)
+        dear, cheap = (_instance_usd(sheet, types, market, seconds) for market in ("on_demand", "spot"))
+        at_on_demand = _fleet_usd(dear, types, on_demand)
+        at_spot, switched = _fleet_usd(cheap, types, spot), _fleet_usd(dear, types, spot)
         least += min(at_on_demand) + min(at_spot)
         expected += min(at_on_demand) + _rounded(Fraction(sum(at_spot)) / len(at_spot))
         most += max(at_on_demand) + max(switched)
         on_demand_units, spot_units = on_demand_units + on_demand, spot_units + spot
         if fleet.get("InstanceFleetType") != "MASTER":
             units_to_add -= on_demand + spot
-            dearest_unit = max(dearest_unit, *_fleet_usd(sheet, types, 1, "on_demand", seconds))
+            dearest_unit = max(dearest_unit, *dear.values())
     most += max(0, units_to_add) * dearest_unit
     reason = (
         f"{on_demand_units} On-Demand and {spot_units} Spot units for {math.ceil(seconds)} s:"
@@ -289,14 +289,14 @@ def _offered(sheet: PriceSheet, fleet: Mapping[str, Any]) -> dict[str, int]:
     return offered
 
 
-def _fleet_usd(
-    sheet: PriceSheet, types: Mapping[str, int], units: int, market: Market, seconds: float
-) -> list[Decimal]:
+def _instance_usd(sheet: PriceSheet, types: Iterable[str], market: Market, seconds: float) -> dict[str, Decimal]:
+    """Dollars of one instance for so long, by type."""
+    return {name: cluster_cost(sheet, [InstanceUsage(name, market, seconds)]).total_usd for name in types}
+
+
+def _fleet_usd(of_one: Mapping[str, Decimal], types: Mapping[str, int], units: int) -> list[Decimal]:
     """Dollars for each of its types if the whole fleet were of it: as many instances as its units need, rounded up."""
-    return [
-        math.ceil(units / weight) * cluster_cost(sheet, [InstanceUsage(name, market, seconds)]).total_usd
-        for name, weight in types.items()
-    ]
+    return [math.ceil(units / weight) * of_one[name] for name, weight in types.items()]
 
 
 def _exact(number: Number, name: str) -> Fraction:
