@@ -153,6 +153,20 @@ def test_a_sheet_that_can_not_be_read_is_written_anew(
     assert load_prices("us-east-1", Path("prices")).region == "us-east-1"
 
 
+def test_a_sheet_of_an_older_release_gets_what_it_lacks(account: Callable[[AnAccount], None]) -> None:
+    account(AnAccount())
+    run(["prices", "refresh"])
+    file = Path("prices/us-east-1.json")
+    older = json.loads(file.read_text(encoding="utf-8"))
+    del older["rates"]["X-Ray trace"], older["instances"]["m7g.xlarge"]
+    file.write_text(json.dumps(older), encoding="utf-8")
+    assert run(["prices", "show"]) == ExitCode.FAILED
+    assert run(["prices", "refresh"]) == ExitCode.OK
+    made = load_prices("us-east-1", Path("prices"))
+    assert made.rate_usd("X-Ray trace") == BUNDLED.rate_usd("X-Ray trace")
+    assert made.instance("m7g.xlarge").ebs_gb.value == 79
+
+
 def test_nothing_is_written_if_aws_has_nothing(
     account: Callable[[AnAccount], None], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -175,8 +175,8 @@ def test_a_spot_price_is_the_mean_over_time_and_zones() -> None:
         spot("m7g.xlarge", "a", -10, "0.01"),  # replaced before the week began
         spot("m7g.xlarge", "a", -8, "0.07"),  # holds for a day of the week
         spot("m7g.xlarge", "a", -6, "0.14"),  # and this one for six
+        spot("m7g.xlarge", "a", 1, "9"),  # not yet
         spot("m7g.xlarge", "b", -20, "0.05"),
-        spot("m7g.xlarge", "b", 1, "9"),  # not yet
         spot("m6g.xlarge", "a", -1, "0.06"),
     ]
     assert mean_spot_prices(reversed(history), week, NOW) == {
