@@ -26,26 +26,12 @@ sys.path[:0] = [str(ROOT / name) for name in ("tests", "layers/tidegate", "local
 from campaign import one_process_cloud  # noqa: E402
 from campaign.loads import Done, contracts_of, play_load  # noqa: E402
 from campaign.metering import Meter  # noqa: E402
+from tidegate.prices import load_prices  # noqa: E402
 
-SHEET_OF = "2026-11, us-east-1, on demand, beyond the free tier"
+SHEET = load_prices("us-east-1")
+SHEET_OF = f"{SHEET.as_of:%Y-%m}, {SHEET.region}, on demand, beyond the free tier"
 MILLION = 1_000_000
-PRICE_USD = {
-    "DynamoDB write unit": 0.625 / MILLION,
-    "DynamoDB read unit": 0.125 / MILLION,
-    "S3 PUT, COPY or LIST": 0.005 / 1000,
-    "S3 GET or HEAD": 0.0004 / 1000,
-    "SQS request": 0.40 / MILLION,
-    "Lambda invocation": 0.20 / MILLION,
-    "Lambda GB-second": 0.0000133334,
-    "Step Functions transition": 0.025 / 1000,
-    # S3's events are "AWS opt-in data events", which are paid as custom ones are; those of EMR and Step Functions are
-    # management events and free. Source: aws.amazon.com/eventbridge/pricing
-    "EventBridge event": 1.00 / MILLION,
-    # Beyond a million a month, which are free. Source: aws.amazon.com/glue/pricing
-    "Glue request": 1.00 / MILLION,
-    "CloudWatch Logs GB": 0.50,
-    "X-Ray trace": 5.00 / MILLION,
-}
+PRICE_USD = {name: float(figure.value) for name, figure in SHEET.rates.items()}
 
 # Assumed, not counted.
 CPU_MS_A_CALL = 2.0

@@ -14,7 +14,7 @@ import typer
 
 from tidegate_cli.exit_codes import ExitCode, listed
 from tidegate_cli.output import CliError, complain, say
-from tidegate_cli.verbs import dispatch, ledger, local, pause, query, reconcile, status, tables, timings
+from tidegate_cli.verbs import dispatch, ledger, local, pause, prices, query, reconcile, status, tables, timings
 
 app = typer.Typer(
     name="tidegate",
@@ -50,6 +50,7 @@ app.command()(reconcile.reconcile)
 app.add_typer(dispatch.app, name="dispatch")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(local.app, name="local")
+app.add_typer(prices.app, name="prices")
 app.add_typer(tables.app, name="tables")
 
 
