@@ -9,14 +9,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from tidegate.rates import MERGE_BYTES_PER_S
+from tidegate.readings import (
+    BUSY_MEMORY_PERCENT,
+    BUSY_RATIO,
+    IDLE_MEMORY_PERCENT,
+    STALE_S,
+    Metrics,
+    Progress,
+    is_recent,
+    memory_and_queues,
+    units_for_deadline,
+    why_unusable,
+)
 from tidegate.run_size import UnitCaps
-
-STALE_S = 300
-"""EMR's metrics come every minute while managed scaling is on; five of them missing are a fault."""
-
-SKEW_S = 120
-"""So far ahead may a metric's clock be."""
 
 RAISE_COOL_DOWN_S = 180
 """From any change to a raise: as long as an instance takes from its request to its first container."""
@@ -31,13 +36,6 @@ BUSY_FOR_S = 120
 IDLE_FOR_S = 300
 """So long a reading must have been busy, or idle, before it counts: one reading is no trend."""
 
-BUSY_RATIO = 0.5
-"""Of ContainerPendingRatio: for two containers that run, one waits."""
-
-BUSY_MEMORY_PERCENT = 15.0
-IDLE_MEMORY_PERCENT = 60.0
-"""Of YARNMemoryAvailablePercentage. Between the two nothing is changed: that is the hysteresis."""
-
 FULL_HDFS_PERCENT = 80.0
 ROOMY_HDFS_PERCENT = 60.0
 """Of HDFSUtilization: above the one a core unit is added, between them nothing is taken away."""
@@ -45,14 +43,8 @@ ROOMY_HDFS_PERCENT = 60.0
 SPARE = 1.25
 """What is left for running work after a lowering, and for estimates that are too good."""
 
-LEAST_S = 60.0
-"""What is to be through sooner than that is late."""
-
 LEAST_PRICED_S = 900.0
 """For so long at least what the run may still cost has to last."""
-
-_TRUSTED_BYTES = 1024**3
-"""As much as the rate that was known before weighs against the bytes that are done."""
 
 Action = Literal["raise", "lower", "hold"]
 
@@ -65,41 +57,6 @@ class ScalingLimits:
     maximum_units: int
     maximum_on_demand_units: int
     maximum_core_units: int = 1
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """EMR's metrics of one cluster at one minute; None is what did not come. `at` is the metric's own time."""
-
-    cluster_id: str
-    at: datetime
-    memory_available_percent: float | None = None
-    pending_ratio: float | None = None
-    apps_pending: float | None = None
-    hdfs_percent: float | None = None
-    units_requested: float | None = None
-    units_running: float | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the job has done. `used_unit_s` are seconds times units up to now, without the start-up.
-
-    `shuffles` is None if nobody knows whether a shuffle is under way. `units_in_use` is what running work holds.
-    """
-
-    at: datetime
-    done_bytes: int = 0
-    total_bytes: int = 0
-    used_unit_s: float = 0.0
-    units_in_use: float = 0.0
-    shuffles: bool | None = None
-    deadline: datetime | None = None
-    """When the most urgent of the run's tables must be queryable."""
-    overhead_s: float = 0.0
-    """What more units don't shorten: the commit, and the next step's start."""
-    bytes_per_s: float = MERGE_BYTES_PER_S
-    """Of one unit, as it was known before the run."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +95,11 @@ def decide_scaling(
     for a while and nothing shuffles. Whatever is not known, or doesn't fit together, changes nothing. Never above the
     caps, never below what running work holds; what is above a cap already is not lowered below running work either.
     """
-    why_not = _why_unusable(state, metrics, now)
+    ending = None if state.is_alive else f"cluster {state.cluster_id} is ending: nothing of it is changed"
+    why_not = ending or why_unusable(metrics, state.cluster_id, state.seen_at, now)
     if metrics is None or why_not is not None:
         return _hold(state, (why_not or "there are no metrics") + _said_of(progress, state, now))
-    if progress is not None and not _is_recent(progress.at, now):
+    if progress is not None and not is_recent(progress.at, now):
         progress = None
     state = _observed(state, metrics)
     cap = _cap(state, progress, now)
@@ -149,60 +107,9 @@ def decide_scaling(
     return _within_bounds(state, wanted, why, progress, now)
 
 
-def _why_unusable(state: ScalingState, metrics: Metrics | None, now: datetime) -> str | None:
-    """Why metrics say nothing, in words."""
-    if not state.is_alive:
-        return f"cluster {state.cluster_id} is ending: nothing of it is changed"
-    if metrics is None:
-        return "there are no metrics"
-    if metrics.cluster_id != state.cluster_id:
-        return f"the metrics are of {metrics.cluster_id}, not of {state.cluster_id}: ignored"
-    return _why_of_another_time(state, metrics.at, now) or _why_contradictory(metrics)
-
-
-def _why_of_another_time(state: ScalingState, at: datetime, now: datetime) -> str | None:
-    age_s = (now - at).total_seconds()
-    if age_s > STALE_S:
-        return f"the newest metrics are {age_s:.0f} s old: they say nothing of now"
-    if age_s < -SKEW_S:
-        return f"the metrics are from {-age_s:.0f} s ahead: a clock is wrong"
-    if state.seen_at is not None and at < state.seen_at:
-        return "newer metrics were seen already: these come late"
-    return None
-
-
-def _why_contradictory(metrics: Metrics) -> str | None:
-    needed = (metrics.memory_available_percent, metrics.pending_ratio, metrics.apps_pending)
-    if any(value is None for value in needed):
-        return "not all metrics have come"
-    for value, most in (
-        (metrics.memory_available_percent, 100.0),
-        (metrics.hdfs_percent, 100.0),
-        (metrics.pending_ratio, math.inf),
-        (metrics.apps_pending, math.inf),
-        (metrics.units_requested, math.inf),
-        (metrics.units_running, math.inf),
-    ):
-        if value is not None and not (0 <= value <= most and math.isfinite(value)):
-            return f"a metric of {value} can't be"
-    free, pending, apps = _three(metrics)
-    if free >= IDLE_MEMORY_PERCENT and pending >= BUSY_RATIO and not apps:
-        return f"containers wait (ratio {pending:.1f}) while {free:.0f} % of the memory is free: contradictory"
-    return None
-
-
-def _three(metrics: Metrics) -> tuple[float, float, float]:
-    """Memory available, pending ratio, apps pending: checked to be there."""
-    return (metrics.memory_available_percent or 0.0, metrics.pending_ratio or 0.0, metrics.apps_pending or 0.0)
-
-
-def _is_recent(at: datetime, now: datetime) -> bool:
-    return -SKEW_S <= (now - at).total_seconds() <= STALE_S
-
-
 def _observed(state: ScalingState, metrics: Metrics) -> ScalingState:
     """Note since when it has been busy or idle; a gap in the readings begins anew."""
-    free, pending, apps = _three(metrics)
+    free, pending, apps = memory_and_queues(metrics)
     is_busy = pending >= BUSY_RATIO or apps >= 1 or (free <= BUSY_MEMORY_PERCENT and pending > 0)
     is_idle = free >= IDLE_MEMORY_PERCENT and not pending and not apps
     has_gap = state.seen_at is not None and (metrics.at - state.seen_at).total_seconds() > STALE_S
@@ -230,21 +137,6 @@ def _cap(state: ScalingState, progress: Progress | None, now: datetime) -> int:
             left_h = max(LEAST_PRICED_S, (progress.deadline - now).total_seconds()) / 3600
         cap = min(cap, int(state.budget_usd / price / left_h))
     return max(1, cap)
-
-
-def units_for_deadline(progress: Progress, now: datetime) -> float | None:
-    """Units with which what is left is through by the deadline; infinite if it is past; None if there is none.
-
-    How long a byte takes is what was known before, drawn towards what the run itself shows.
-    """
-    if progress.deadline is None or progress.total_bytes <= progress.done_bytes:
-        return None
-    known_s = _TRUSTED_BYTES / progress.bytes_per_s
-    a_byte_s = (known_s + progress.used_unit_s) / (_TRUSTED_BYTES + progress.done_bytes)
-    left_s = (progress.deadline - now).total_seconds() - progress.overhead_s
-    if left_s < LEAST_S:
-        return math.inf
-    return a_byte_s * (progress.total_bytes - progress.done_bytes) / left_s
 
 
 def _wanted(
@@ -293,7 +185,7 @@ def _why_late(needed: float | None) -> str:
 
 
 def _why_waiting(metrics: Metrics) -> str:
-    free, pending, apps = _three(metrics)
+    free, pending, apps = memory_and_queues(metrics)
     return f"{free:.0f} % of the memory is free, containers wait (ratio {pending:.1f}), as do {apps:.0f} applications"
 
 
@@ -301,7 +193,7 @@ def _units_when_idle(
     state: ScalingState, metrics: Metrics, progress: Progress | None, for_deadline: int
 ) -> tuple[int | None, str]:
     """To how many units to go down; None, with the reason, for not at all."""
-    free, pending, _ = _three(metrics)
+    free, pending, _ = memory_and_queues(metrics)
     now_is = f"{free:.0f} % of the memory is free, pending ratio {pending:.1f}"
     if not _has_lasted(state.idle_since, metrics.at, IDLE_FOR_S):
         return None, f"{now_is}: nothing to change"
