@@ -168,7 +168,7 @@ class TestWarmClusters:
         patient, urgent = waiting("clicks", seconds=4 * 3600, pending_files=5000), late()
         decision = decide(patient, urgent, stack=warm(20))
         assert (decision.tables, set(decision.waiting)) == (("flights",), {"clicks"})
-        assert decide(patient, urgent, stack=warm(200)).tables == ("clicks", "flights")
+        assert decide(patient, urgent, stack=warm(300)).tables == ("clicks", "flights")
 
 
 class TestCeilings:

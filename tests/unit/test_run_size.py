@@ -42,6 +42,12 @@ class TestUnits:
         assert size(urgent, patient).units == 10
         assert size(urgent, replace(patient, deadline_in_s=660.0 + 512 / 4)).units == 12
 
+    def test_what_comes_later_has_waited_for_the_overhead_before_it(self) -> None:
+        rates = Rates(0, tables={"a": MergeRates(300, 1e9), "b": MergeRates(0, 1e6)})
+        urgent = TableWork("a", 0, deadline_in_s=400)
+        assert size(TableWork("b", 10**9, deadline_in_s=550), rates=rates).units == 2
+        assert size(urgent, TableWork("b", 10**9, deadline_in_s=550), rates=rates).units == 5
+
     def test_touched_bytes_count_a_quarter(self) -> None:
         assert size(flights(4 * GIB, touched_bytes=16 * GIB)).units == 2
 

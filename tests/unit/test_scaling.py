@@ -199,6 +199,13 @@ class TestHolding:
         lowering = minutes(10, idle, state(changes=(NOW,)), progress())
         assert {each.action for each in lowering} == {"hold"}
 
+    def test_no_more_changes_an_hour_than_are_allowed(self) -> None:
+        # GIVEN room for many units, and containers that wait for an hour
+        start = replace(state(1), caps=UnitCaps(1000))
+        made = minutes(61, busy, start)
+        assert [each.action for each in made].count("raise") == CHANGES_AN_HOUR
+        assert "that is enough" in made[-1].reason
+
     def test_a_change_by_a_wrong_clock_does_not_hold_for_ever(self) -> None:
         changed = state(changes=(NOW + timedelta(days=365),))
         assert decide_scaling(changed, metrics(), late(), NOW).action == "raise"
