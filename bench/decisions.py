@@ -3,9 +3,8 @@
     .venv/bin/python bench/decisions.py                  # 1,000 tables
     .venv/bin/python bench/decisions.py --tables 10000
 
-Prints the least and the median of the processor's milliseconds, and how fast this processor is just now: an empty loop
-of 1,000 rounds takes Python 3.11 some 0.015 ms on a core that has nothing else to do. A look at 1,000 tables is to take
-less than 5 ms.
+Prints the least and the median of the processor's milliseconds. A look at 1,000 tables is to take less than 5 ms. The
+empty loop says how fast Python is on this machine just now: beside other work it may be several times slower.
 """
 
 import argparse

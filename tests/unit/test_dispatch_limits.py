@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from fakes.contracts import contract
@@ -103,6 +104,23 @@ class TestRates:
         assert decide(waiting(since_s=400, seconds=None), rates=FAST).lateness_s == pytest.approx(150)
 
 
+class TestDaily:
+    @settings(deadline=None)
+    @given(
+        st.integers(0, 366 * 24 * 60),
+        st.integers(0, 23),
+        st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia", "Pacific/Kiritimati"]),
+    )
+    def test_the_hour_comes_within_a_day_by_the_clocks_of_its_zone(self, minute: int, hour: int, zone: str) -> None:
+        landed = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
+        daily = contract(freshness={"kind": "daily", "at": f"{hour:02}:30", "zone": zone})
+        deadline = start_by(TableSnapshot(daily, 1, 0, landed), Rates(0, MergeRates(0)))
+        assert landed < deadline <= landed + timedelta(hours=25)
+        shown = deadline.astimezone(ZoneInfo(zone))
+        # a time that the clocks skip is as much later as they go forward
+        assert (shown.hour, shown.minute) in {(hour, 30), (hour + 1, 30)}
+
+
 class TestClockSkew:
     @pytest.mark.parametrize("ahead_s", [1, 60, 299])
     def test_a_clock_that_is_a_little_ahead_only_makes_an_arrival_younger(self, ahead_s: int) -> None:
@@ -162,6 +180,11 @@ class TestWarmClusters:
     )  # fmt: skip
     def test_one_that_does_not_help_is_not_waited_for(self, stack: Stack) -> None:
         assert decide(late(), stack=stack).tables == ("flights",)
+
+    def test_nobody_waits_for_ever_for_a_warm_cluster(self) -> None:
+        # GIVEN a warm cluster that is always three minutes from its next look
+        assert decide(waiting(since_s=3600 + 599), stack=warm(3)).waiting
+        assert decide(waiting(since_s=3600 + 600), stack=warm(3)).tables == ("flights",)
 
     def test_what_a_new_cluster_is_for_leaves_the_rest_to_the_warm_one(self) -> None:
         # GIVEN a table whose batch is full and whose deadline is far, and one whose deadline is before the warm cluster
@@ -238,6 +261,13 @@ class TestQuietHours:
         before = decide_dispatch([snapshot], NOW + timedelta(minutes=58))
         assert before.tables == ("flights",)
         assert "a later start would be in quiet hours (13:00 to 15:00 UTC)" in before.reason
+
+    def test_two_that_meet_are_both_avoided(self) -> None:
+        # GIVEN a latest start at 13:30, quiet hours of the stack from 13:00 and of the table from 12:30 to 13:00
+        just_before = QuietHours("12:30", "13:00", "UTC")
+        snapshot = waiting(since_s=0, seconds=5400 + 660, quiet_hours=just_before, pending_bytes=0)
+        decision = decide(snapshot, limits=StackLimits(quiet_hours=AFTERNOON))
+        assert "due at 2026-03-01 12:28:00 UTC" in decision.decisions[0].reason
 
     def test_what_may_be_fresh_after_them_waits(self) -> None:
         snapshot = waiting(since_s=0, seconds=4 * 3600, quiet_hours=AFTERNOON)

@@ -46,7 +46,7 @@ class TestUnits:
         rates = Rates(0, tables={"a": MergeRates(300, 1e9), "b": MergeRates(0, 1e6)})
         urgent = TableWork("a", 0, deadline_in_s=400)
         assert size(TableWork("b", 10**9, deadline_in_s=550), rates=rates).units == 2
-        assert size(urgent, TableWork("b", 10**9, deadline_in_s=550), rates=rates).units == 5
+        assert size(urgent, TableWork("b", 10**9, deadline_in_s=550), rates=rates).units == 4
 
     def test_touched_bytes_count_a_quarter(self) -> None:
         assert size(flights(4 * GIB, touched_bytes=16 * GIB)).units == 2

@@ -155,7 +155,8 @@ def _with_warm(
     takes_in_s = (takes_at - now).total_seconds()
 
     def is_taken(decision: TableDecision) -> bool:
-        if not (decision.is_due and decision.can_ride_along):
+        # One that is late by a start-up already has waited for a warm cluster that did not take it.
+        if not (decision.is_due and decision.can_ride_along) or decision.lateness_s >= rates.start_up_s:
             return False
         if takes_in_s <= rates.start_up_s:
             return True

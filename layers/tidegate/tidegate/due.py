@@ -27,7 +27,7 @@ Rule = Literal[
 """Which rule has decided of a table."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TableSnapshot:
     """What the ledger says of a table at one moment."""
 
@@ -121,7 +121,8 @@ def decide_table(
     if oldest is not None:
         takes_s = rates.start_up_s + rates.merge_s(contract.table, snapshot.pending_bytes, snapshot.pending_files)
         waited_s = (now - oldest).total_seconds()
-        freshness_s = _freshness_s(oldest, contract.freshness, takes_s)
+        freshness = contract.freshness
+        freshness_s = freshness.seconds if freshness.kind == "within" else _freshness_s(oldest, freshness, takes_s)
         lateness_s = waited_s - freshness_s if waited_s > freshness_s else 0.0
     if (obstacle := _obstacle(snapshot, now, at_once=at_once)) is not None:
         return TableDecision(snapshot, "obstacle", lateness_s=lateness_s, detail=obstacle)
@@ -149,8 +150,6 @@ def decide_table(
 
 def _freshness_s(oldest: datetime, freshness: Freshness, takes_s: float) -> float:
     """Seconds from landing to the promise. `asap` promises no time: what a run takes is not counted as late."""
-    if freshness.kind == "within":
-        return freshness.seconds
     return takes_s if freshness.kind == "asap" else (deadline_of(oldest, freshness) - oldest).total_seconds()
 
 
@@ -206,7 +205,9 @@ def _quiet_hours(snapshot: TableSnapshot, limits: StackLimits) -> list[QuietHour
 def _before_quiet(snapshot: TableSnapshot, start_in_s: float, now: datetime, limits: StackLimits) -> tuple[float, str]:
     """A start that would fall into quiet hours comes before them, if they have not begun; with their name."""
     detail = ""
-    for hours in _quiet_hours(snapshot, limits):
+    all_hours = _quiet_hours(snapshot, limits)
+    # Twice, as a start that comes before the second ones may be in the first ones then.
+    for hours in all_hours * len(all_hours):
         around = hours.around(now + timedelta(seconds=start_in_s))
         if around is not None and now < around[0]:
             start_in_s, detail = (around[0] - now).total_seconds() - _BEFORE_QUIET_S, f"quiet hours ({hours})"
@@ -245,11 +246,15 @@ def _next_daily(after: datetime, at: str, zone: str) -> datetime:
 
     Built from wall-clock days, so that a day of 23 or 25 hours is right too.
     """
-    day = after.astimezone(ZoneInfo(zone)).date()
-    moment = _of_day(day, at, zone)
-    return moment if moment > after else _of_day(day + timedelta(days=1), at, zone)
+    utc = after if after.tzinfo is UTC else after.astimezone(UTC)
+    for moment in _around(utc.toordinal(), at, zone):
+        if moment > after:
+            return moment
+    raise AssertionError("a zone is at most a day away from UTC")
 
 
 @lru_cache(maxsize=1024)
-def _of_day(day: date, at: str, zone: str) -> datetime:
-    return datetime.combine(day, time.fromisoformat(at), ZoneInfo(zone)).astimezone(UTC)
+def _around(day: int, at: str, zone: str) -> tuple[datetime, ...]:
+    """When clocks in `zone` show `at`: from the day before a day of UTC, as its ordinal, to two days after it."""
+    days = (date.fromordinal(day + number) for number in (-1, 0, 1, 2))
+    return tuple(datetime.combine(day, time.fromisoformat(at), ZoneInfo(zone)).astimezone(UTC) for day in days)

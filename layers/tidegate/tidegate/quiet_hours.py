@@ -37,7 +37,7 @@ class QuietHours:
     def around(self, moment: datetime) -> tuple[datetime, datetime] | None:
         """Begin and end, in UTC, of the quiet hours that a moment is in: the begin is, the end isn't part of them."""
         utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-        for begin, end in _near(self, utc.date()):
+        for begin, end in _near(self, utc.toordinal()):
             if begin <= moment < end:
                 return begin, end
         return None
@@ -67,6 +67,9 @@ def _of_day(hours: QuietHours, day: date) -> tuple[datetime, datetime]:
 
 
 @lru_cache(maxsize=256)
-def _near(hours: QuietHours, day: date) -> tuple[tuple[datetime, datetime], ...]:
-    """All that may be on a day of UTC: a zone's day is at most one off, and quiet hours reach into the next one."""
-    return tuple(_of_day(hours, day + timedelta(days=number)) for number in (-2, -1, 0, 1))
+def _near(hours: QuietHours, day: int) -> tuple[tuple[datetime, datetime], ...]:
+    """All that may be on a day of UTC, given as its ordinal.
+
+    A zone's day is at most one off, and quiet hours reach into the next one.
+    """
+    return tuple(_of_day(hours, date.fromordinal(day + number)) for number in (-2, -1, 0, 1))

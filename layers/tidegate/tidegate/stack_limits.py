@@ -26,7 +26,10 @@ class StackLimits:
 
 @dataclass(frozen=True)
 class LiveCluster:
-    """A cluster of a run that has not ended. `round_ends_at`: when it is expected to look for more; None: unknown."""
+    """A cluster of a run that has not ended.
+
+    `round_ends_at` is when it is expected to look for more, as it was estimated when the round began; None: unknown.
+    """
 
     run_id: str
     takes_more: bool = True
