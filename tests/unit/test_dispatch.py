@@ -8,14 +8,13 @@ from fakes.contracts import contract
 from hypothesis import given
 from hypothesis import strategies as st
 from tidegate.dispatch import (
-    MERGE_OVERHEAD_S,
-    START_UP_S,
     TableSnapshot,
     decide_dispatch,
     lateness_of,
     may_maintain,
     start_by,
 )
+from tidegate.rates import MERGE_OVERHEAD_S, START_UP_S
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 WITHIN_1H = {"kind": "within", "seconds": 3600}

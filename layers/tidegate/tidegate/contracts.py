@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from tidegate.quiet_hours import QuietHours
+
 SCHEMA = 1
 
 
@@ -37,6 +39,8 @@ class Contract:
     compiled: Mapping[str, Any]
     marker_regex: str | None = None
     """Which keys are markers: the file that says that a snapshot, which is a folder of files, is complete."""
+    quiet_hours: QuietHours | None = None
+    """When the table is not merged."""
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -97,4 +101,5 @@ def _contract(compiled: Mapping[str, Any]) -> Contract:
         max_bytes=compiled["batch"]["max_bytes"],
         compiled=compiled,
         marker_regex=compiled.get("marker_regex"),
+        quiet_hours=QuietHours(**compiled["quiet_hours"]) if compiled.get("quiet_hours") else None,
     )

@@ -1,56 +1,25 @@
 """When a run starts, and for which tables: as late as each table's freshness allows."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
+from operator import attrgetter
 
-from tidegate.contracts import Contract, Freshness
+from tidegate.contracts import Contract
+from tidegate.due import TableDecision, TableSnapshot, deadline_of, decide_table, lateness_of, start_by
+from tidegate.rates import ASSUMED, Rates
+from tidegate.stack_limits import ALONE, ANYTHING, Stack, StackLimits, why_no_new_cluster
 
-START_UP_S = 600
-"""From RunJobFlow to the first step. AWS quotes five to ten minutes; measured times a table will replace it."""
-
-MERGE_OVERHEAD_S = 60
-MERGE_BYTES_PER_S = 20 * 1024**2
-"""A cautious guess for the smallest cluster; measured rates a table will replace it."""
+__all__ = [
+    "Dispatch", "TableDecision", "TableSnapshot", "deadline_of", "decide_dispatch", "decide_more", "lateness_of",
+    "may_maintain", "start_by",
+]  # fmt: skip
 
 _FULL = 0.9
 """Of a batch's limit in bytes: the next file didn't fit."""
 
-
-@dataclass(frozen=True)
-class TableSnapshot:
-    """What the ledger says of a table at one moment."""
-
-    contract: Contract
-    pending_files: int = 0
-    pending_bytes: int = 0
-    oldest_event_time: datetime | None = None
-    held_by: str | None = None
-    """The run whose lease it is."""
-    unsettled_batch: int | None = None
-    """One that is planned and not settled, or whose claim somebody began."""
-    reopened: int = 0
-    """Lists of files that are to be merged again: halves of a voided batch, and replays."""
-    retry_after: datetime | None = None
-    blocked_reason: str | None = None
-    paused_reason: str | None = None
-
-    @property
-    def has_work(self) -> bool:
-        return self.pending_files > 0 or self.unsettled_batch is not None or self.reopened > 0
-
-
-@dataclass(frozen=True)
-class TableDecision:
-    table: str
-    is_due: bool
-    can_ride_along: bool
-    reason: str
-    lateness_s: float = 0.0
-    """How long ago the oldest pending file should have been queryable; 0 while its freshness can still be kept."""
-    is_stopped: bool = False
-    """Blocked or paused: only a person sets it going again."""
+_SHARED_OVERHEAD_S = 3
+"""Of a merge behind another in the same Spark application (docs/timings.md)."""
 
 
 @dataclass(frozen=True)
@@ -71,41 +40,75 @@ class Dispatch:
         """Tables that are blocked or paused."""
         return tuple(decision.table for decision in self.decisions if decision.is_stopped)
 
+    @property
+    def waiting(self) -> Mapping[str, str]:
+        """Tables that are due and wait nevertheless, and for what."""
+        return {each.table: each.waits_for for each in self.decisions if each.is_due and each.waits_for is not None}
 
-def decide_dispatch(snapshots: Sequence[TableSnapshot], now: datetime, *, at_once: bool = False) -> Dispatch:
+
+def decide_dispatch(
+    snapshots: Sequence[TableSnapshot],
+    now: datetime,
+    *,
+    at_once: bool = False,
+    rates: Rates = ASSUMED,
+    limits: StackLimits = ANYTHING,
+    stack: Stack = ALONE,
+) -> Dispatch:
     """Decide which tables a run merges now.
 
     A run starts when a table is due, or `at_once` if anything can be merged. Whatever else can be merged rides
-    along: a cluster that is there anyway is the cheapest one.
+    along: a cluster that is there anyway is the cheapest one. A table that a warm cluster takes in time needs no new
+    one. What `limits` keep from a run stays due, and is decided on again at the next look; a person who says `at_once`
+    waits for no quiet hours, but is held by the ceilings.
     """
-    in_order = sorted(snapshots, key=lambda snapshot: snapshot.contract.table)
-    decisions = tuple(_decide_table(snapshot, now, at_once=at_once) for snapshot in in_order)
-    due = [decision for decision in decisions if decision.is_due]
-    riding = [decision for decision in decisions if decision.can_ride_along and not decision.is_due]
-    if not due and not (at_once and riding):
-        return Dispatch((), "no table is due", decisions)
-    chosen = sorted(decision.table for decision in due + riding)
-    reason = "; ".join(f"{decision.table}: {decision.reason}" for decision in (due or riding)[:3])
-    if len(due or riding) > 3:
-        reason += f"; and {len(due or riding) - 3} more"
-    return Dispatch(tuple(chosen), reason if due else f"at once: {reason}", decisions)
+    in_order = sorted(snapshots, key=attrgetter("contract.table"))
+    decisions = [decide_table(each, now, at_once=at_once, rates=rates, limits=limits) for each in in_order]
+    if limits.side_by_side is not None:
+        decisions = _crowded(decisions, rates, limits)
+    warm = [(takes_at, cluster.run_id) for cluster in stack.clusters if (takes_at := cluster.takes_more_at(now))]
+    if warm:
+        decisions = _with_warm(decisions, now, rates, *min(warm))
+    due = [each for each in decisions if each.is_due and each.can_ride_along]
+    riding = [each for each in decisions if each.can_ride_along and not each.is_due]
+    starting = due or (riding if at_once else [])
+    if not starting:
+        waiting = [f"{each.table}: {each.waits_for}" for each in decisions if each.is_due and each.waits_for]
+        reason = f"no new run: {_first_three(waiting)}" if waiting else "no table is due"
+        return Dispatch((), reason, tuple(decisions))
+    why_not = why_no_new_cluster(limits, stack)
+    if why_not is not None:
+        held = [
+            _held_back(each, why_not) if each.can_ride_along and (each.is_due or at_once) else each
+            for each in decisions
+        ]
+        return Dispatch((), f"{len(starting)} tables wait: {why_not}", tuple(held))
+    reason = _first_three([f"{each.table}: {each.reason}" for each in starting[:3]], len(starting))
+    chosen = tuple(sorted([each.table for each in due + riding]))
+    return Dispatch(chosen, reason if due else f"at once: {reason}", tuple(decisions))
 
 
 def decide_more(
-    snapshots: Sequence[TableSnapshot], mine: Collection[str], started_at: datetime, now: datetime
+    snapshots: Sequence[TableSnapshot],
+    mine: Collection[str],
+    started_at: datetime,
+    now: datetime,
+    *,
+    rates: Rates = ASSUMED,
+    limits: StackLimits = ANYTHING,
 ) -> tuple[str, ...]:
     """Which tables a run takes on while its cluster is warm: `mine` are those that it has, `started_at` is its start.
 
     Its own tables until all that had landed when it began is merged, and whatever would be due before a new cluster
-    could be there.
+    could be there. Nothing in quiet hours.
     """
-    soon = now + timedelta(seconds=START_UP_S)
 
     def is_taken(snapshot: TableSnapshot) -> bool:
-        if _obstacle(snapshot, now, at_once=False) is not None:
-            return False
+        decision = decide_table(snapshot, now, rates=rates, limits=limits)
         was_waiting = snapshot.oldest_event_time is not None and snapshot.oldest_event_time <= started_at
-        return (snapshot.contract.table in mine and was_waiting) or _due_by_freshness(snapshot, soon)[0]
+        is_mine = snapshot.contract.table in mine and was_waiting
+        is_soon = decision.is_due or decision.start_in_s <= rates.start_up_s
+        return decision.can_ride_along and (is_mine or is_soon)
 
     return tuple(sorted(snapshot.contract.table for snapshot in snapshots if is_taken(snapshot)))
 
@@ -120,94 +123,57 @@ def may_maintain(contract: Contract, files: int, size_bytes: int, *, reopened: i
     return not is_full and not reopened
 
 
-def _decide_table(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> TableDecision:
-    obstacle = _obstacle(snapshot, now, at_once=at_once)
-    is_due, reason = (False, obstacle) if obstacle is not None else _due_by_freshness(snapshot, now)
-    return TableDecision(
-        snapshot.contract.table,
-        is_due,
-        can_ride_along=obstacle is None,
-        reason=reason,
-        lateness_s=lateness_of(snapshot, now),
-        is_stopped=snapshot.blocked_reason is not None or snapshot.paused_reason is not None,
+def _crowded(decisions: Sequence[TableDecision], rates: Rates, limits: StackLimits) -> list[TableDecision]:
+    """Tables alone may have time and together not: one is due that would come too late behind those before it.
+
+    By their deadlines, the first one first: if any order keeps them all, this one does.
+    """
+    side_by_side = limits.side_by_side or 1
+    queue = sorted(
+        (decision.start_in_s + decision.takes_s, number)
+        for number, decision in enumerate(decisions)
+        if decision.can_ride_along
     )
+    made, overhead_s, moving_s = list(decisions), 0.0, 0.0
+    for place, (deadline_in_s, number) in enumerate(queue):
+        decision = decisions[number]
+        of_table, of = rates.of(decision.table), decision.snapshot
+        overhead_s = max(overhead_s, of_table.overhead_s)
+        moving_s += _SHARED_OVERHEAD_S + of_table.moving_s(of.pending_bytes, of.pending_files)
+        takes_s = rates.start_up_s + overhead_s + moving_s / side_by_side
+        if place and not decision.is_due and takes_s >= deadline_in_s:
+            detail = f"{place} tables are to be fresh before it, and together they take {takes_s:.0f} s"
+            made[number] = decision._replace(rule="crowd", is_due=True, detail=detail)
+    return made
 
 
-def lateness_of(snapshot: TableSnapshot, now: datetime) -> float:
-    """Seconds by which the table's freshness is missed for its oldest pending file.
+def _with_warm(
+    decisions: Sequence[TableDecision], now: datetime, rates: Rates, takes_at: datetime, run_id: str
+) -> list[TableDecision]:
+    """Leave due tables to a live cluster that takes them on, if it is through in time or before a new one could be."""
+    words = f"the warm cluster of run {run_id} takes it by {takes_at:%H:%M:%S} UTC"
+    takes_in_s = (takes_at - now).total_seconds()
 
-    `asap` promises no time, so what it takes to start a cluster and to merge is not counted as late.
-    """
-    if snapshot.oldest_event_time is None:
-        return 0.0
-    if snapshot.contract.freshness.kind == "asap":
-        merge_s = MERGE_OVERHEAD_S + snapshot.pending_bytes / MERGE_BYTES_PER_S
-        deadline = snapshot.oldest_event_time + timedelta(seconds=START_UP_S + merge_s)
-    else:
-        deadline = deadline_of(snapshot.oldest_event_time, snapshot.contract.freshness)
-    return max(0.0, (now - deadline).total_seconds())
+    def is_taken(decision: TableDecision) -> bool:
+        # One that is late by a start-up already has waited for a warm cluster that did not take it.
+        if not (decision.is_due and decision.can_ride_along) or decision.lateness_s >= rates.start_up_s:
+            return False
+        if takes_in_s <= rates.start_up_s:
+            return True
+        of = decision.snapshot
+        if of.oldest_event_time is None or of.contract.freshness.kind == "asap":
+            return False
+        merge_s = rates.merge_s(decision.table, of.pending_bytes, of.pending_files)
+        deadline = deadline_of(of.oldest_event_time, of.contract.freshness)
+        return takes_at + timedelta(seconds=merge_s) <= deadline
 
-
-def _obstacle(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> str | None:
-    """Why a table can't be in a run now, however long it has waited. `at_once` waits for no batch's next try."""
-    obstacles = {
-        "nothing is pending": not snapshot.has_work,
-        f"paused: {snapshot.paused_reason}": snapshot.paused_reason is not None,
-        f"run {snapshot.held_by} is at it": snapshot.held_by is not None,
-        f"blocked: {snapshot.blocked_reason}": snapshot.blocked_reason is not None,
-    }
-    first = next((words for words, applies in obstacles.items() if applies), None)
-    if first is None and snapshot.retry_after is not None and now < snapshot.retry_after and not at_once:
-        return f"batch {snapshot.unsettled_batch} is tried again at {snapshot.retry_after:%H:%M:%S} UTC"
-    return first
+    return [_held_back(each, words) if is_taken(each) else each for each in decisions]
 
 
-def _due_by_freshness(snapshot: TableSnapshot, now: datetime) -> tuple[bool, str]:
-    contract = snapshot.contract
-    if snapshot.unsettled_batch is not None or snapshot.reopened:
-        # What was begun comes before anything new.
-        begun = f"batch {snapshot.unsettled_batch} is not settled yet"
-        return True, begun if snapshot.unsettled_batch else f"{snapshot.reopened} lists of files are to be merged again"
-    if snapshot.oldest_event_time is None:
-        return True, "its arrivals don't say how old they are"
-    waited_s = int((now - snapshot.oldest_event_time).total_seconds())
-    pending = f"{snapshot.pending_files} files of {snapshot.pending_bytes:,} bytes, the oldest {waited_s} s old"
-    if snapshot.pending_files >= contract.max_files or snapshot.pending_bytes >= contract.max_bytes:
-        return True, f"{pending}: a batch is full, so waiting saves nothing"
-    if contract.freshness.kind == "asap":
-        return True, f"{pending}, as soon as possible"
-    start_at = start_by(snapshot)
-    if now >= start_at:
-        return True, f"{pending}: a later start would miss its freshness"
-    return False, f"{pending}: due at {start_at:%Y-%m-%d %H:%M:%S} UTC"
+def _held_back(decision: TableDecision, why: str) -> TableDecision:
+    return decision._replace(can_ride_along=False, waits_for=why)
 
 
-def start_by(snapshot: TableSnapshot) -> datetime:
-    """The latest moment at which a run can start and still keep the table's freshness.
-
-    Raises ValueError when nothing is pending.
-    """
-    if snapshot.oldest_event_time is None:
-        raise ValueError(f"nothing is pending for {snapshot.contract.table}")
-    deadline = deadline_of(snapshot.oldest_event_time, snapshot.contract.freshness)
-    merge_s = MERGE_OVERHEAD_S + snapshot.pending_bytes / MERGE_BYTES_PER_S
-    return deadline - timedelta(seconds=START_UP_S + merge_s)
-
-
-def deadline_of(landed: datetime, freshness: Freshness) -> datetime:
-    """When what landed then must be queryable."""
-    if freshness.kind == "daily":
-        return _next_daily(landed, time.fromisoformat(freshness.at), ZoneInfo(freshness.zone))
-    return landed + timedelta(seconds=freshness.seconds)
-
-
-def _next_daily(after: datetime, at: time, zone: ZoneInfo) -> datetime:
-    """The first moment after `after` at which clocks in `zone` show `at`.
-
-    Built from wall-clock days, so that a day of 23 or 25 hours is right too.
-    """
-    day = after.astimezone(zone).date()
-    moment = datetime.combine(day, at, zone).astimezone(UTC)
-    if moment <= after:
-        moment = datetime.combine(day + timedelta(days=1), at, zone).astimezone(UTC)
-    return moment
+def _first_three(words: Sequence[str], of: int = 0) -> str:
+    more = max(of, len(words)) - 3
+    return "; ".join(words[:3]) + (f"; and {more} more" if more > 0 else "")

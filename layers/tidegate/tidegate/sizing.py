@@ -1,17 +1,13 @@
 """How large a cluster is: from what its batches weigh to instance fleets and the first limits of managed scaling."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tidegate.launches import LAUNCH_OPTIONS
+from tidegate.run_size import MAXIMUM_STEPS, MAXIMUM_UNITS, RunSize, units_by_size
 
-BYTES_PER_TASK_UNIT = 4 * 1024**3
-"""Compressed bytes of arrivals that one task unit (a machine of 4 vCPU and 16 GiB) is given."""
-
-MAXIMUM_TASK_UNITS = 16
 IDLE_TIMEOUT_S = 600
 """EMR itself ends a cluster that has been idle for so long, whoever forgot it."""
 
@@ -36,10 +32,12 @@ class ClusterPlan:
     idle_timeout_s: int
     tags: tuple[dict[str, str], ...]
     reason: str
+    spark: Mapping[str, str] | None = None
+    """Spark's settings by the run's size; None: the release's own."""
 
     def as_payload(self) -> dict[str, Any]:
         """As the state machine reads it."""
-        return {
+        payload = {
             "name": self.name,
             "fleets": list(self.fleets),
             "step_concurrency": self.step_concurrency,
@@ -53,6 +51,7 @@ class ClusterPlan:
             "tags": list(self.tags),
             "reason": self.reason,
         }
+        return payload if self.spark is None else payload | {"spark": dict(self.spark)}
 
 
 def cluster_name(stack: str, run_id: str, pass_: int, launch: int = 1) -> str:
@@ -75,18 +74,27 @@ def parse_cluster_name(name: str, stack: str) -> tuple[str, int, int] | None:
     return (match["run"], int(match["attempt"]), int(match["launch"])) if match else None
 
 
-def size_cluster(stack: str, run_id: str, pass_: int, size_bytes: int, steps: int, *, launch: int = 0) -> ClusterPlan:
+def size_cluster(
+    stack: str,
+    run_id: str,
+    pass_: int,
+    size_bytes: int,
+    steps: int,
+    *,
+    launch: int = 0,
+    size: RunSize | None = None,
+) -> ClusterPlan:
     """Size the cluster for batches of `size_bytes` in `steps` steps, of launch option `launch`.
 
-    The primary is On-Demand because the drivers live there, and one core node On-Demand because the application
-    masters do; executors beyond it come as Spot task nodes, which may go without taking an attempt with them. Where
-    Spot is short, they are On-Demand too.
+    `size` is what was decided from rates and deadlines; without it the bytes alone count. The primary is On-Demand
+    because the drivers live there, and one core node On-Demand because the application masters do; executors beyond it
+    come as Spot task nodes, which may go without taking an attempt with them. Where Spot is short, they are On-Demand
+    too.
     """
     option = LAUNCH_OPTIONS[launch]
     types = option.types
-    task_units = min(MAXIMUM_TASK_UNITS, math.ceil(size_bytes / BYTES_PER_TASK_UNIT) - 1)
-    task_units = max(0, task_units)
-    concurrency = max(1, min(4, steps))
+    task_units = (size.units if size is not None else min(MAXIMUM_UNITS, units_by_size(size_bytes))) - 1
+    concurrency = size.step_concurrency if size is not None else max(1, min(MAXIMUM_STEPS, steps))
     fleets = [
         _fleet("primary", "MASTER", on_demand=1, types=_of_one_unit(types)),
         _fleet("core", "CORE", on_demand=1, types=_of_one_unit(types)),
@@ -95,7 +103,8 @@ def size_cluster(stack: str, run_id: str, pass_: int, size_bytes: int, steps: in
         fleets.append(_fleet("task", "TASK", spot=task_units, types=types))
     elif task_units:
         fleets.append(_fleet("task", "TASK", on_demand=task_units, types=types))
-    maximum_units = 1 + max(1, task_units)
+    maximum_units = size.maximum_units if size is not None else 1 + max(1, task_units)
+    what = size.reason if size is not None else f"{size_bytes:,} bytes in {steps} steps"
     return ClusterPlan(
         name=cluster_name(stack, run_id, pass_, launch + 1),
         fleets=tuple(fleets),
@@ -111,7 +120,8 @@ def size_cluster(stack: str, run_id: str, pass_: int, size_bytes: int, steps: in
             # AmazonEMRServicePolicy_v2 acts on resources with this tag alone.
             {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"},
         ),
-        reason=f"{size_bytes:,} bytes in {steps} steps: one core and {task_units} task units ({option.name})",
+        reason=f"{what}: one core and {task_units} task units ({option.name})",
+        spark=size.spark.as_configuration() if size is not None else None,
     )
 
 

@@ -1,0 +1,79 @@
+"""Stack limits: what may be at work at once, and what a day may cost; and the clusters that live now."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tidegate.quiet_hours import QuietHours
+
+_GRACE_S = 120
+"""How much later than expected a warm cluster may be through with its round before nobody waits for it any more."""
+
+
+@dataclass(frozen=True)
+class StackLimits:
+    """What an operator allows. None is no limit."""
+
+    maximum_clusters: int | None = None
+    daily_budget_usd: float | None = None
+    """Of a day of UTC, as AWS bills."""
+    quiet_hours: QuietHours | None = None
+    tick_s: float = 0.0
+    """How often dispatch looks: a table that is not due yet must be early enough at the next look. The assumed rates
+    are cautious enough for a minute; measured ones aren't."""
+    side_by_side: int | None = None
+    """Merges that a run's cluster does at once; None: each table is looked at as if it were alone."""
+
+
+@dataclass(frozen=True)
+class LiveCluster:
+    """A cluster of a run that has not ended.
+
+    `round_ends_at` is when it is expected to look for more, as it was estimated when the round began; None: unknown.
+    """
+
+    run_id: str
+    takes_more: bool = True
+    """False once the run hands over, or its cluster is ending."""
+    round_ends_at: datetime | None = None
+
+    def takes_more_at(self, now: datetime) -> datetime | None:
+        """When a table that waits for it is taken at the latest; None if nobody should wait for it.
+
+        One that is later than it was expected to be has shown that it can't be relied upon.
+        """
+        if not self.takes_more or self.round_ends_at is None:
+            return None
+        latest = self.round_ends_at + timedelta(seconds=_GRACE_S)
+        return latest if now <= latest else None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What lives and what was spent: `spent_usd` since midnight UTC, `run_usd` is what a new run will cost."""
+
+    clusters: tuple[LiveCluster, ...] = ()
+    spent_usd: float = 0.0
+    run_usd: float = 0.0
+
+
+ANYTHING = StackLimits()
+ALONE = Stack()
+
+
+def why_no_new_cluster(limits: StackLimits, stack: Stack) -> str | None:
+    """Why no new cluster may start now; None if one may.
+
+    The first run of a day may always start: a budget that is less than a run costs would else stop everything for ever.
+    """
+    if limits.maximum_clusters is not None and len(stack.clusters) >= limits.maximum_clusters:
+        runs = ", ".join(cluster.run_id for cluster in stack.clusters[:3]) or "none is allowed"
+        return f"no more than {limits.maximum_clusters} clusters at once ({runs})"
+    budget = limits.daily_budget_usd
+    if budget is None or stack.spent_usd <= 0:
+        return None
+    if stack.spent_usd + stack.run_usd > budget:
+        return (
+            f"${stack.spent_usd:.2f} of the day's ${budget:.2f} are spent and a run costs ${stack.run_usd:.2f}: "
+            "it goes on after 00:00 UTC, or with a higher ceiling"
+        )
+    return None
