@@ -1,7 +1,7 @@
 # Python 3.11, pip and make are all that has to be there. PYTHON names another 3.11 than the first on PATH.
 PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-PYTHON_FILES := functions layers spark cli local tests bench
+PYTHON_FILES := functions layers spark cli local lab tests bench
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo local test check lint types unit tests converge bench-merge deploy lock clean
