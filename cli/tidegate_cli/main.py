@@ -14,7 +14,7 @@ import typer
 
 from tidegate_cli.exit_codes import ExitCode, listed
 from tidegate_cli.output import CliError, complain, say
-from tidegate_cli.verbs import dispatch, ledger, local, pause, query, reconcile, status, tables, timings
+from tidegate_cli.verbs import dispatch, ledger, local, pause, query, reconcile, simulate, status, tables, timings
 
 app = typer.Typer(
     name="tidegate",
@@ -47,6 +47,7 @@ app.command()(timings.timings)
 app.command()(pause.pause)
 app.command()(pause.resume)
 app.command()(reconcile.reconcile)
+app.command()(simulate.simulate)
 app.add_typer(dispatch.app, name="dispatch")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(local.app, name="local")
