@@ -9,7 +9,7 @@ from tidegate_lab.compare import DAYS, Case, rows_of, simulate_all
 from tidegate_lab.draw import draw
 from tidegate_lab.generate import GENERATORS
 from tidegate_lab.goals import cron_cases, goals
-from tidegate_lab.policies import POLICIES, WHAT_IF
+from tidegate_lab.registry import POLICIES, WHAT_IF
 from tidegate_lab.words import HEADER, bound_cells, cells, goals_markdown, keeps_freshness, markdown_table
 
 FRESHNESSES_S = (900, 1800, 3600)

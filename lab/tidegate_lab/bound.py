@@ -7,6 +7,9 @@ by point: the best predecessor is the least over a sliding window, so a month ta
 
 It is a bound and no plan: a merge takes all tables along, each batch costs one step's overhead, bytes are merged at the
 price of the largest cluster, and moments are rounded in its favour.
+
+A cluster that stays is paid for the longer of two times: what its merges take, with its waits between them, and what
+lies between its first merge and its last. Each of the two gives a bound, and the higher one counts.
 """
 
 import heapq
@@ -35,10 +38,11 @@ class Bound:
 
 @dataclass(frozen=True)
 class _Model:
-    start_up_s: float
-    overhead_s: float
-    base_usd: float
-    """A second of the smallest cluster."""
+    """What a start-up costs, a step, and a second of the smallest cluster."""
+
+    start_usd: float
+    step_usd: float
+    second_usd: float
 
 
 def clairvoyant(trace: Trace, due_s: Sequence[float], rates: Rates, sheet: PriceSheet) -> Bound:
@@ -50,13 +54,18 @@ def clairvoyant(trace: Trace, due_s: Sequence[float], rates: Rates, sheet: Price
         return Bound(0.0, 0)
     base = machines_of(size_cluster("lab", "bound", 1, 0, 1), sheet).base
     base_usd = sum(sheet.hourly_usd(name, "on_demand") for name in base) / 3600
-    model = _Model(rates.start_up_s.mean, rates.step_overhead_s.mean, base_usd)
-    slot_of, last_of, slots = _grid(trace.arrivals, due_s, model.overhead_s)
+    overhead_s = rates.step_overhead_s.mean
+    slot_of, last_of, slots = _grid(trace.arrivals, due_s, overhead_s)
     busy_s = _busy_s(trace.arrivals, slot_of, last_of, slots, rates)
-    points_usd, merges = _cheapest_points(_latest(slot_of, last_of, slots), busy_s, model)
+    latest = _latest(slot_of, last_of, slots)
     work_s = rates.work_s(len(trace.arrivals), trace.size_bytes, _mean_rate(rates))
-    bytes_usd = work_s * _work_usd(sheet, base_usd)
-    return Bound((points_usd + bytes_usd) * DAYS_A_MONTH / trace.days, merges)
+    start_usd, step_usd = max(0.0, rates.start_up_s.mean - GRID_S) * base_usd, overhead_s * base_usd
+    usd, merges = _cheapest_points(latest, busy_s, _Model(start_usd, step_usd, base_usd))
+    by_work = usd + work_s * _work_usd(sheet, base_usd), merges
+    # From the first merge to the last, which takes a step at least; merges in between cost nothing more.
+    by_span = _cheapest_points(latest, [0.0] * slots, _Model(start_usd + step_usd, 0.0, base_usd))
+    usd, merges = max(by_work, by_span)
+    return Bound(usd * DAYS_A_MONTH / trace.days, merges)
 
 
 def _mean_rate(rates: Rates) -> float:
@@ -120,8 +129,6 @@ def _cheapest_points(latest: Sequence[int], busy_s: Sequence[float], model: _Mod
     overhead and either a start-up, or what the cluster waits: nothing while it is still at work, then each second.
     """
     slots = len(busy_s)
-    start_usd = max(0.0, model.start_up_s - GRID_S) * model.base_usd
-    step_usd = model.overhead_s * model.base_usd
     cold: list[tuple[float, int, int]] = []  # value, last slot that may follow, points so far
     working: list[tuple[int, float, int, int]] = []  # slot from which it waits, value, last slot, points
     waiting: list[tuple[float, int, int]] = []  # value less the seconds until its wait, last slot, points
@@ -130,14 +137,14 @@ def _cheapest_points(latest: Sequence[int], busy_s: Sequence[float], model: _Mod
     for slot in range(slots):
         while working and working[0][0] <= slot:
             waits_from, value, last, points = heapq.heappop(working)
-            heapq.heappush(waiting, (value - waits_from * GRID_S * model.base_usd, last, points))
-        options = [(value + start_usd, points) for value, points in _least(cold, slot)]
-        options += [(value + slot * GRID_S * model.base_usd, points) for value, points in _least(waiting, slot)]
+            heapq.heappush(waiting, (value - waits_from * GRID_S * model.second_usd, last, points))
+        options = [(value + model.start_usd, points) for value, points in _least(cold, slot)]
+        options += [(value + slot * GRID_S * model.second_usd, points) for value, points in _least(waiting, slot)]
         options += [(value, points) for _, value, last, points in working if last >= slot]
         if not options:
             raise AssertionError("an arrival has no merge point")
         value, points = min(options)
-        value, points = value + step_usd, points + 1
+        value, points = value + model.step_usd, points + 1
         last = latest[slot]
         if last >= slots and value < best:
             best, merges = value, points

@@ -14,9 +14,10 @@ from tidegate.contracts import Contract, Contracts, Freshness
 from tidegate_lab.bound import clairvoyant
 from tidegate_lab.generate import GENERATORS, GIB, TABLES, generate
 from tidegate_lab.outcome import Outcome, Record, due_s, measure
-from tidegate_lab.policies import POLICIES, WHAT_IF, Situation
+from tidegate_lab.policies.situation import Situation
 from tidegate_lab.prices import load_prices
 from tidegate_lab.rates import RATES, Rates
+from tidegate_lab.registry import POLICIES, WHAT_IF
 from tidegate_lab.traces import Trace, read_trace
 
 DAYS = 7.0

@@ -104,7 +104,7 @@ def _contracts(folder: Path | None) -> list[Contract]:
 
 
 def _policies(wanted: list[str] | None) -> list[str]:
-    from tidegate_lab.policies import POLICIES, WHAT_IF
+    from tidegate_lab.registry import POLICIES, WHAT_IF
 
     known = (*POLICIES, *WHAT_IF)
     for name in wanted or []:
