@@ -14,7 +14,19 @@ import typer
 
 from tidegate_cli.exit_codes import ExitCode, listed
 from tidegate_cli.output import CliError, complain, say
-from tidegate_cli.verbs import dispatch, ledger, local, pause, query, reconcile, simulate, status, tables, timings
+from tidegate_cli.verbs import (
+    dispatch,
+    ledger,
+    local,
+    pause,
+    query,
+    reconcile,
+    simulate,
+    status,
+    tables,
+    timings,
+    trace,
+)
 
 app = typer.Typer(
     name="tidegate",
@@ -52,6 +64,7 @@ app.add_typer(dispatch.app, name="dispatch")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(local.app, name="local")
 app.add_typer(tables.app, name="tables")
+app.add_typer(trace.app, name="trace")
 
 
 def main() -> None:

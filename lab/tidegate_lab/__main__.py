@@ -12,7 +12,7 @@ from tidegate_lab.goals import cron_cases, goals
 from tidegate_lab.registry import POLICIES, WHAT_IF
 from tidegate_lab.words import HEADER, bound_cells, cells, goals_markdown, keeps_freshness, markdown_table
 
-FRESHNESSES_S = (900, 1800, 3600)
+FRESHNESSES_S = (900, 3600)
 
 
 def cases(repeats: int, days: float) -> list[Case]:
@@ -29,7 +29,7 @@ def cases(repeats: int, days: float) -> list[Case]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tidegate_lab", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5, help="seeds, each with a trace of its own (default: 5)")
+    parser.add_argument("--repeats", type=int, default=4, help="seeds, each with a trace of its own (default: 4)")
     parser.add_argument("--days", type=float, default=DAYS, help="of each trace (default: 7)")
     parser.add_argument(
         "--out", type=Path, default=Path(".tidegate/lab"), help="folder for the page, table and picture"

@@ -79,9 +79,9 @@ GENERATORS: dict[str, Generator] = {
     "steady": _steady(480, 8 * MIB),
     "diurnal": _diurnal,
     "bursty": _bursty,
-    "small_files": _steady(5000, 64 * KIB),
+    "small_files": _steady(2000, 64 * KIB),
     "backfill": _backfill,
-    "heavy": _steady(2500, 256 * MIB),
+    "heavy": _steady(625, GIB),
 }
 """`steady`: a file in three minutes and table. `small_files`: thousands a day and table. `heavy`: 1.8 TiB a day, which
 keeps an always-on cluster busy most of the time."""

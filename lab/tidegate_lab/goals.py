@@ -9,10 +9,10 @@ from itertools import pairwise
 from tidegate.contracts import Contract, Freshness
 from tidegate.dispatch import TableSnapshot, decide_dispatch, decide_more
 
-from tidegate_lab.compare import MAXIMUM_BYTES, MAXIMUM_FILES, Case, Row, rows_of, simulate_all
+from tidegate_lab.compare import MAXIMUM_BYTES, MAXIMUM_FILES, Case, Row
 from tidegate_lab.traces import START
 
-CRON_FRESHNESS_S = tuple(range(3000, 4800, 300))
+CRON_FRESHNESS_S = (3000, 3600, 4200, 4800)
 """What is tried to find the freshness at which Tidegate's p95 is a cron job's."""
 CRON_TRACES = ("steady", "diurnal", "bursty", "small_files", "backfill")
 
@@ -134,7 +134,3 @@ def decision_ms(tables: int = 1000, repeats: int = 20) -> float:
         least["more"] = min(least["more"], time.process_time() - between)
     return 1000 * max(least.values())
 
-
-def simulate_goals(repeats: int, days: float) -> list[Row]:
-    """The rows that the comparison with a cron job needs besides the whole table."""
-    return rows_of(simulate_all(cron_cases(repeats, days)))

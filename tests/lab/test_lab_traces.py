@@ -23,7 +23,7 @@ def test_generated_tables_are_those_that_were_asked_for() -> None:
 
 def test_small_files_are_thousands_and_small() -> None:
     trace = generate("small_files", days=1, seed=1)
-    assert len(trace.arrivals) > 10_000
+    assert len(trace.arrivals) > 5_000
     assert trace.size_bytes / len(trace.arrivals) < 100 * 1024
 
 
