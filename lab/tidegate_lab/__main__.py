@@ -10,7 +10,15 @@ from tidegate_lab.draw import draw
 from tidegate_lab.generate import GENERATORS
 from tidegate_lab.goals import cron_cases, goals
 from tidegate_lab.registry import POLICIES, WHAT_IF
-from tidegate_lab.words import HEADER, bound_cells, cells, goals_markdown, keeps_freshness, markdown_table
+from tidegate_lab.words import (
+    HEADER,
+    bound_cells,
+    cells,
+    goals_markdown,
+    keeps_freshness,
+    markdown_table,
+    prices_of_freshness,
+)
 
 FRESHNESSES_S = (900, 3600)
 
@@ -47,7 +55,8 @@ def main() -> None:
         if row.policy == "tidegate":
             lines.append(bound_cells(row))
     draw(rows, options.out)
-    text = f"{markdown_table(HEADER, lines)}\n{goals_markdown(met)}"
+    told = "\n".join(prices_of_freshness(rows))
+    text = f"{markdown_table(HEADER, lines)}\n{goals_markdown(met)}\n{told}\n"
     (options.out / "table.md").write_text(text)
     sys.stdout.write(f"{text}\n{time.monotonic() - began:.0f} s; the picture is in {options.out}\n")
 

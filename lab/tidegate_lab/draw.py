@@ -23,7 +23,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     page, picture = folder / "cost_against_freshness.html", folder / "cost_against_freshness.png"
     chart.save(page, inline=True)
-    chart.save(picture, scale_factor=1.5)
+    chart.save(picture, scale_factor=1)
     return [page, picture]
 
 

@@ -133,4 +133,3 @@ def decision_ms(tables: int = 1000, repeats: int = 20) -> float:
         least["dispatch"] = min(least["dispatch"], between - before)
         least["more"] = min(least["more"], time.process_time() - between)
     return 1000 * max(least.values())
-

@@ -36,7 +36,8 @@ SHEET = load_prices()
 
 def drawn(kind: st.SearchStrategy[int]) -> st.SearchStrategy[Trace]:
     """A day's few arrivals for three tables."""
-    arrival = st.builds(Arrival, st.floats(0, 86_000).map(lambda at: round(at, 3)), st.sampled_from("abc"), kind)
+    at_s = (st.floats(0, 86_000) | st.floats(0, 600)).map(lambda at: round(at, 3))  # here and there, and many at once
+    arrival = st.builds(Arrival, at_s, st.sampled_from("abc"), kind)
     return st.lists(arrival, min_size=1, max_size=25).map(lambda arrivals: trace_of("drawn", arrivals, 1.0))
 
 

@@ -24,6 +24,9 @@ CONTROL_USD_AN_ARRIVAL = 4.85e-6
 CONTROL_USD_A_MONTH = 0.46
 """docs/costs.md, at 500 arrivals a batch; schedules and the queue's polling. Alarms and storage are left out."""
 
+LONGEST_WAIT_DAYS = 32
+"""A day more than the longest freshness that a contract may have."""
+
 Batches = dict[str, list[Arrival]]
 
 
@@ -87,8 +90,11 @@ def _simulate(situation: Situation, *, claims_when_ready: bool) -> Record:
 
 
 def _schedule(world: _World) -> Process:
-    """Each minute, as the schedule of dispatch_runs; a minute at which nothing is pending can decide nothing."""
-    while True:
+    """Each minute, as the schedule of dispatch_runs; a minute at which nothing is pending can decide nothing.
+
+    Raises RuntimeError if something is never merged: a lease that nobody frees, or decisions that never take it.
+    """
+    while world.env.now < (world.situation.trace.days + LONGEST_WAIT_DAYS) * DAY_S:
         yield world.env.timeout(TICK_S)
         world.backlog.advance(world.env.now)
         if not world.backlog.has_pending:
@@ -100,6 +106,7 @@ def _schedule(world: _World) -> Process:
         if dispatch.tables:
             world.runs += 1
             world.env.process(_run(world, f"run-{world.runs}", dispatch.tables))
+    raise RuntimeError(f"still pending {LONGEST_WAIT_DAYS} days after the trace: {dispatch.reason}")
 
 
 def _run(world: _World, run: str, tables: Sequence[str]) -> Process:
