@@ -1,10 +1,10 @@
 # Python 3.11, pip and make are all that has to be there. PYTHON names another 3.11 than the first on PATH.
 PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-PYTHON_FILES := functions layers spark cli local tests bench
+PYTHON_FILES := functions layers spark cli local lab tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local test check lint types unit tests converge bench-merge deploy lock clean
+.PHONY: help setup demo local lab test check lint types unit tests converge bench-merge deploy lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +49,9 @@ converge: setup ## Try the strategies on generated histories: SEED=7 KEYS=50000 
 bench-merge: setup ## Merges against plain Delta, Iceberg, Hudi and delta-rs: hours; ARGS="--rows 1000000 --merges 3" is a short one
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirements locks/bench.txt
 	@$(BIN)/python bench/merge.py $(ARGS)
+
+lab: setup ## Replay all traces under all policies: the tables and the picture of docs/lab.md; ARGS="--repeats 20 --days 30"
+	@$(BIN)/python -m tidegate_lab $(ARGS)
 
 deploy: setup ## Build and deploy to the AWS account of your credentials
 	.venv-sam/bin/sam build

@@ -14,7 +14,20 @@ import typer
 
 from tidegate_cli.exit_codes import ExitCode, listed
 from tidegate_cli.output import CliError, complain, say
-from tidegate_cli.verbs import dispatch, ledger, local, pause, prices, query, reconcile, status, tables, timings
+from tidegate_cli.verbs import (
+    dispatch,
+    ledger,
+    local,
+    pause,
+    prices,
+    query,
+    reconcile,
+    simulate,
+    status,
+    tables,
+    timings,
+    trace,
+)
 
 app = typer.Typer(
     name="tidegate",
@@ -47,11 +60,13 @@ app.command()(timings.timings)
 app.command()(pause.pause)
 app.command()(pause.resume)
 app.command()(reconcile.reconcile)
+app.command()(simulate.simulate)
 app.add_typer(dispatch.app, name="dispatch")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(local.app, name="local")
 app.add_typer(prices.app, name="prices")
 app.add_typer(tables.app, name="tables")
+app.add_typer(trace.app, name="trace")
 
 
 def main() -> None:

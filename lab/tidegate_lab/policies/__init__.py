@@ -1,0 +1,1 @@
+"""What one can run, one policy a file; tidegate_lab.registry names them."""
