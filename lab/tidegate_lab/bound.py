@@ -17,7 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidegate.sizing import MAXIMUM_TASK_UNITS, size_cluster
+from tidegate.run_size import MAXIMUM_UNITS
+from tidegate.sizing import size_cluster
 
 from tidegate_lab.clusters import machines_of
 from tidegate_lab.outcome import DAYS_A_MONTH
@@ -78,7 +79,7 @@ def _work_usd(sheet: PriceSheet, base_usd: float) -> float:
     """The least that a unit-second of work can cost, over all sizes of a cluster."""
     machines = machines_of(size_cluster("lab", "bound", 1, 2**60, 1), sheet)
     task_usd = sheet.hourly_usd(machines.task_type, "spot") / 3600
-    return min((base_usd + task * task_usd) / (1 + task) for task in range(MAXIMUM_TASK_UNITS + 1))
+    return min((base_usd + task * task_usd) / (1 + task) for task in range(MAXIMUM_UNITS))
 
 
 def _grid(arrivals: Sequence[Arrival], due_s: Sequence[float], overhead_s: float) -> tuple[list[int], list[int], int]:

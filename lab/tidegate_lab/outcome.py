@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tidegate.contracts import Contracts, Freshness
-from tidegate.dispatch import MERGE_BYTES_PER_S, MERGE_OVERHEAD_S, START_UP_S, deadline_of
+from tidegate.due import deadline_of
+from tidegate.rates import MERGE_BYTES_PER_S, MERGE_OVERHEAD_S, START_UP_S
 
 from tidegate_lab.prices import InstanceUsage, PriceSheet, cluster_cost
 from tidegate_lab.traces import Arrival, Trace

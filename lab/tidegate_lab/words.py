@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tidegate.dispatch import MERGE_OVERHEAD_S, START_UP_S
+from tidegate.rates import MERGE_OVERHEAD_S, START_UP_S
 
 from tidegate_lab.compare import Estimate, Row
 from tidegate_lab.goals import Goal

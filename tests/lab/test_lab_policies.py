@@ -14,6 +14,7 @@ from situations import MIB, situation, trace
 from tidegate.arrivals import Arrival as LedgerArrival
 from tidegate.batches import choose_candidates
 from tidegate.dispatch import Dispatch, TableSnapshot
+from tidegate.rates import MERGE_OVERHEAD_S, START_UP_S
 from tidegate.sizing import size_cluster
 from tidegate_lab import bound
 from tidegate_lab.backlog import Pending
@@ -70,7 +71,7 @@ class TestTheProductDecides:
         # WHEN the day is replayed
         tidegate_runs.tidegate_runs(situation(trace((600, "a", MIB)), rates=RATES.without_chance()))
         # THEN dispatch is asked at each full minute from then on, until the run that it started has taken the file
-        start_by_s = 600 + 3600 - tidegate.dispatch.START_UP_S - tidegate.dispatch.MERGE_OVERHEAD_S - 1 / 20
+        start_by_s = 600 + 3600 - START_UP_S - MERGE_OVERHEAD_S - 1 / 20
         assert asked == [60.0 * minute for minute in range(11, int(start_by_s // 60) + 2)]
 
     def test_a_run_takes_what_would_be_due_soon_while_its_cluster_is_warm(self) -> None:

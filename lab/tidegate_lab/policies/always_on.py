@@ -3,7 +3,7 @@
 import math
 
 import simpy
-from tidegate.sizing import BYTES_PER_TASK_UNIT, MAXIMUM_TASK_UNITS
+from tidegate.run_size import BYTES_PER_UNIT, MAXIMUM_UNITS
 
 from tidegate_lab.clusters import Cluster, Process
 from tidegate_lab.outcome import Life, Record
@@ -35,7 +35,7 @@ def always_on(situation: Situation) -> Record:
             rate = situation.rates.merge_bytes_per_s.draw(stream)
             work_s = situation.rates.work_s(len(waiting), sum(arrival.size_bytes for arrival in waiting), rate)
             overhead_s = situation.rates.step_overhead_s.draw(stream)
-            tasks = min(MAXIMUM_TASK_UNITS, math.ceil(work_s * rate / BYTES_PER_TASK_UNIT) - 1)
+            tasks = min(MAXIMUM_UNITS, math.ceil(work_s * rate / BYTES_PER_UNIT)) - 1
             alone_s = min(work_s, situation.rates.scale_out_s) if tasks > 0 else work_s
             together_s = (work_s - alone_s) / (1 + max(0, tasks))
             if together_s > 0:

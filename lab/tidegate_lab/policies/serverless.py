@@ -1,7 +1,7 @@
 """EMR Serverless: a job as late as freshness allows, paid by vCPU and GB second from when its workers are there."""
 
 import simpy
-from tidegate.dispatch import MERGE_BYTES_PER_S, MERGE_OVERHEAD_S
+from tidegate.rates import MERGE_BYTES_PER_S, MERGE_OVERHEAD_S
 
 from tidegate_lab.backlog import Backlog
 from tidegate_lab.clusters import Process

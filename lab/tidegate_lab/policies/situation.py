@@ -7,7 +7,8 @@ from functools import cached_property
 
 import simpy
 from tidegate.contracts import Contracts
-from tidegate.sizing import BYTES_PER_TASK_UNIT, size_cluster
+from tidegate.run_size import BYTES_PER_UNIT
+from tidegate.sizing import size_cluster
 
 from tidegate_lab.backlog import Backlog
 from tidegate_lab.clusters import Cluster, Machines, machines_of
@@ -38,7 +39,7 @@ class Situation:
 
     def cluster(self, env: simpy.Environment, stream: random.Random, size_bytes: int) -> Cluster:
         """A cluster as the product would size it for so many bytes: policies differ in when, not in what."""
-        return Cluster(env, self.rates, stream, self._machines(math.ceil(size_bytes / BYTES_PER_TASK_UNIT)))
+        return Cluster(env, self.rates, stream, self._machines(math.ceil(size_bytes / BYTES_PER_UNIT)))
 
     @cached_property
     def _known(self) -> dict[int, Machines]:
@@ -47,6 +48,6 @@ class Situation:
     def _machines(self, units: int) -> Machines:
         """As sized for the bytes of so many units: a size is looked up once, for clusters by the hundred thousand."""
         if units not in self._known:
-            plan = size_cluster("lab", "run", 1, units * BYTES_PER_TASK_UNIT, 1)
+            plan = size_cluster("lab", "run", 1, units * BYTES_PER_UNIT, 1)
             self._known[units] = machines_of(plan, self.sheet)
         return self._known[units]
