@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
 
-from tidegate_spark.altering import Found
 from tidegate_spark.changes import Changes, KeyRange
 from tidegate_spark.commit import amend_plan, number_of
 from tidegate_spark.engines import choice, marking
@@ -174,7 +173,7 @@ class _Look:
             changes=changes.read,
             changes_bytes=changes.size_bytes,
             refusal=refusal,
-            marking_refusal=marking.refusal(Found(target.snapshot()), _columns(contract)),
+            marking_refusal=marking.refusal(target, _columns(contract)),
             files=None if files is None else len(files),
             candidates=None if touched is None else len(touched),
             candidate_bytes=None if touched is None else sum(file.size_bytes for file in touched),

@@ -40,8 +40,12 @@ class Counts:
     deleted: int
 
 
-def refusal(found: Found, columns: Iterable[str]) -> str | None:
+def refusal(target: Target, columns: Iterable[str]) -> str | None:
     """Why no row of this table may be marked by a merge that writes these columns; None: they may be."""
+    snapshot = target.snapshot()
+    if int(snapshot.version()) < 0:
+        return "there is no table yet"
+    found = Found(snapshot)
     if found.properties.get(DELETION_VECTORS) != "true":
         return "the table has no deletion vectors"
     if found.properties.get(CHANGE_DATA_FEED) == "true":

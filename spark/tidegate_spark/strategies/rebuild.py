@@ -15,7 +15,6 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
-from tidegate_spark.altering import Found
 from tidegate_spark.changes import Changes
 from tidegate_spark.commit import amend_plan
 from tidegate_spark.engines.marking import FILE, MARKED, ROW, Marking, not_marked
@@ -74,7 +73,7 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
     condition = " AND ".join([*literal, *_same("target", "change", _identity(contract, rebuild))])
 
     columns = [*(column.name for column in contract.columns), *rebuild.identity, *rebuild.compared, ORIGIN]
-    refusal = marking_refusal(Found(target.snapshot()), columns)
+    refusal = marking_refusal(target, columns)
 
     def prepare() -> None:
         _remember(history, changes, contract)

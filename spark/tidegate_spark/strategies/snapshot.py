@@ -13,7 +13,6 @@ from dataclasses import replace
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from tidegate_spark.altering import Found
 from tidegate_spark.changes import Changes
 from tidegate_spark.engines.marking import MARKED, Marking, refusal
 from tidegate_spark.origin import ORIGIN, place_of
@@ -58,7 +57,7 @@ def _merge(
 ) -> MergePlan:
     marking = None
     columns = [*(column.name for column in contract.columns), ORIGIN]
-    if not contract.snapshot.keep_history and refusal(Found(target.snapshot()), columns) is None:
+    if not contract.snapshot.keep_history and refusal(target, columns) is None:
         marking = Marking(target)
     table = target.frame() if marking is None else marking.frame()
     present = _rows_of_scopes(table, contract, chosen, literals)
