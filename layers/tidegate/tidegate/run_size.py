@@ -53,7 +53,8 @@ class UnitCaps:
         """At least the core unit: a run that may not have that should not be started."""
         if self.usd_an_hour is None or self.unit_usd_an_hour <= 0:
             return max(1, self.maximum_units)
-        return max(1, min(self.maximum_units, int(self.usd_an_hour / self.unit_usd_an_hour)))
+        # The smaller first: next to nothing a unit would be infinitely many.
+        return max(1, int(min(self.maximum_units, self.usd_an_hour / self.unit_usd_an_hour)))
 
 
 @dataclass(frozen=True)

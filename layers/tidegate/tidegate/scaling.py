@@ -135,7 +135,7 @@ def _cap(state: ScalingState, progress: Progress | None, now: datetime) -> int:
         left_h = 1.0
         if progress is not None and progress.deadline is not None:
             left_h = max(LEAST_PRICED_S, (progress.deadline - now).total_seconds()) / 3600
-        cap = min(cap, int(state.budget_usd / price / left_h))
+        cap = int(min(cap, state.budget_usd / price / left_h))
     return max(1, cap)
 
 
