@@ -76,13 +76,10 @@ def plan_keyed_merge(target: Target, contract: Contract, changes: KeyedChanges, 
             in_order = is_in_order(changes.read, contract) and not changes.deletes
             append(target, alive if in_order else _in_order(alive, contract))
             return
-        if plan.how == "mark":
-            try:
-                mark_and_append(target, contract, changes, literals)
-            except Exception as failed:  # noqa: BLE001 - MERGE can do whatever it can, and skips what is committed
-                amend_plan(target.session, marking.not_marked(failed))
-            else:
-                return
+        if plan.how == "mark" and marking.is_marked(
+            target, lambda: mark_and_append(target, contract, changes, literals)
+        ):
+            return
         _merge_by_spark(target, changes, _columns(contract), condition, is_newer)
 
     def by_delta_rs() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _FATE = "_tidegate_fate"
 """What becomes of a row of the table whose key has a change: `updated`, `deleted`, `kept`; or not known yet: `tied`."""
+_FATES = ("updated", "deleted", "kept")
 
 
 def mark_and_append(target: Target, contract: Contract, changes: KeyedChanges, literals: Sequence[str]) -> None:
@@ -57,9 +58,6 @@ def mark_and_append(target: Target, contract: Contract, changes: KeyedChanges, l
     finally:
         for frame in kept:
             release(frame)
-
-
-_FATES = ("updated", "deleted", "kept")
 
 
 def _met(

@@ -8,7 +8,7 @@ conflicts, checkpoints and log stores hold. https://github.com/delta-io/delta/bl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
 from tidegate_spark.altering import Found
-from tidegate_spark.commit import number_of
+from tidegate_spark.commit import amend_plan, number_of
 from tidegate_spark.errors import JobError, summary
 from tidegate_spark.features import CHANGE_DATA_FEED, DELETION_VECTORS
 from tidegate_spark.reading import release
@@ -108,7 +108,7 @@ class Marking:
         finally:
             release(found)
 
-    def commit(self, marks: Iterable[tuple[str, bytes]], rows: DataFrame | None, counts: Counts) -> bool:
+    def commit(self, marks: Iterable[tuple[str, bytes]], rows: DataFrame, counts: Counts) -> bool:
         """Mark rows, a `FILE` and what `marks()` gave for it, and append `rows`.
 
         False if the table has the number already. Raises JobError if a file isn't the table's, and what Delta raises.
@@ -116,7 +116,7 @@ class Marking:
         number = number_of(self._session)
         if self._transaction.txnVersion(number.app_id) >= number.batch:
             return False
-        actions = [] if rows is None else _listed(self._transaction.writeFiles(rows._jdf))
+        actions = _listed(self._transaction.writeFiles(rows._jdf))
         written = sum(int(added.numPhysicalRecords().get()) for added in actions)
         if counts.updated > written:
             raise JobError(f"{counts.updated} rows have {written} changes: the table's keys are not unique")
@@ -212,9 +212,17 @@ class Marking:
         return self._jvm.org.apache.spark.api.python.PythonUtils.toSeq(found)
 
 
-def not_marked(failed: Exception) -> str:
-    """For the plan: why MERGE did it after all."""
-    return f"Rows could not be marked ({summary(failed)}), so MERGE rewrote them."
+def is_marked(target: Target, mark: Callable[[], object]) -> bool:
+    """Within `numbered_commit`: mark rows. False, with a sentence in the plan, leaves them to MERGE.
+
+    MERGE can do whatever this can't, and skips a number that is committed: so no failure of it is the batch's.
+    """
+    try:
+        mark()
+    except Exception as failed:  # noqa: BLE001 - as above; Delta's classes may have other names, for one
+        amend_plan(target.session, f"Rows could not be marked ({summary(failed)}), so MERGE rewrote them.")
+        return False
+    return True
 
 
 def in_files(rows: DataFrame, count: int, order: Sequence[str]) -> DataFrame:

@@ -1,4 +1,4 @@
-"""One MERGE that makes some rows of a table what they should be, and touches none that is so already."""
+"""One commit that makes some rows of a table what they should be, and touches none that is so already."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
-from tidegate_spark.commit import amend_plan
-from tidegate_spark.engines.marking import FILE, ROW, Marking, not_marked
+from tidegate_spark.engines.marking import FILE, ROW, Marking, is_marked
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.comparable import comparable
 from tidegate_spark.table import Target
@@ -63,13 +62,8 @@ def merge_differences(
 ) -> None:
     """One commit, be there differences or not. With `marking` `found` is of its rows, and those that go are marked."""
     columns = [name for name in found.columns if name not in {_ACTION, FILE, ROW}]
-    if marking is not None:
-        try:
-            marking.apply(found, _ACTION, columns, order)
-        except Exception as failed:  # noqa: BLE001 - MERGE can do whatever it can, and skips what is committed
-            amend_plan(target.session, not_marked(failed))
-        else:
-            return
+    if marking is not None and is_marked(target, lambda: marking.apply(found, _ACTION, columns, order)):
+        return
     values: dict[str, str | Column] = {quoted(name): f"change.{quoted(name)}" for name in columns}
     (
         target.delta.alias("target")

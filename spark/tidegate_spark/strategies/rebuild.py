@@ -16,8 +16,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.types import StructType
 
 from tidegate_spark.changes import Changes
-from tidegate_spark.commit import amend_plan
-from tidegate_spark.engines.marking import FILE, MARKED, ROW, Marking, not_marked
+from tidegate_spark.engines.marking import FILE, MARKED, ROW, Marking, is_marked
 from tidegate_spark.engines.marking import refusal as marking_refusal
 from tidegate_spark.errors import TableRefused
 from tidegate_spark.evolution import ELSE
@@ -78,6 +77,12 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
     def prepare() -> None:
         _remember(history, changes, contract)
 
+    def mark(wanted: DataFrame, touched: DataFrame) -> None:
+        marking = Marking(target)
+        current = _of_keys(marking.frame(), touched, changes, contract)
+        differences = _differences(wanted, current, contract, rebuild)
+        marking.apply(differences, _OPERATION, wanted.columns, (*contract.partition_by, *contract.keys))
+
     def run() -> None:
         touched = _touched(changes, contract)
         known = _of_keys(history.frame(changes.rows.schema), touched, changes, contract)
@@ -85,20 +90,8 @@ def plan_rebuild(target: Target, changes: Changes, contract: Contract, rebuild: 
         if target.rows == 0:
             append(target, wanted)
             return
-        if refusal is None:
-            try:
-                marking = Marking(target)
-                current = _of_keys(marking.frame(), touched, changes, contract)
-                marking.apply(
-                    _differences(wanted, current, contract, rebuild),
-                    _OPERATION,
-                    wanted.columns,
-                    (*contract.partition_by, *contract.keys),
-                )
-            except Exception as failed:  # noqa: BLE001 - MERGE can do whatever it can, and skips what is committed
-                amend_plan(target.session, not_marked(failed))
-            else:
-                return
+        if refusal is None and is_marked(target, lambda: mark(wanted, touched)):
+            return
         current = _of_keys(target.frame(), touched, changes, contract)
         differences = _differences(wanted, current, contract, rebuild)
         values: dict[str, str | Column] = {quoted(name): f"change.{quoted(name)}" for name in wanted.columns}
