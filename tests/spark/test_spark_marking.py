@@ -145,3 +145,22 @@ def test_another_driver_of_the_same_batch_wins_or_loses_whole(lake: Any) -> None
             second.commit(found[second], new, Counts(1, 0))
         assert not Marking(target).commit(found[second], new, Counts(1, 0))
     assert lake.rows("t", "id") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("can_mark", [True, False])
+def test_snapshots_mark_what_is_missing_from_them(lake: Any, monkeypatch: pytest.MonkeyPatch, can_mark: bool) -> None:
+    # GIVEN a snapshot in a table whose rows may be marked, by a Delta that can or can't
+    from tidegate_spark.engines.marking import Marking
+
+    lake.contract("t", {"id": "int", "v": "string"}, merge={"strategy": "snapshot", "keys": ["id"], "snapshot": {}})
+    assert lake.run(lake.batch("t", 1, [lake.land("id,v\n1,a\n2,b\n3,c\n", "a.csv")]))[0] == 0
+    marks_rows(lake, "t")
+    if not can_mark:
+        monkeypatch.setattr(Marking, "__init__", lambda *_: None + 1)  # type: ignore[operator] # as of a class not there
+    # WHEN the next one lacks a row, changes one and has a new one
+    code, (receipt,) = lake.run(lake.batch("t", 2, [lake.land("id,v\n1,a\n3,x\n4,n\n", "b.csv")]))
+    # THEN the table is what it says, by either way
+    assert code == 0, receipt["error"]
+    assert lake.rows("t") == [(1, "a"), (3, "x"), (4, "n")]
+    assert [receipt["rows"][name] for name in ("inserted", "updated", "deleted")] == [1, 1, 1]
+    assert ("are marked in deletion vectors" in receipt["plan"]) is can_mark

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from py4j.protocol import Py4JError
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as sf
 
@@ -210,6 +211,16 @@ class Marking:
         for item in items:
             found.add(item)
         return self._jvm.org.apache.spark.api.python.PythonUtils.toSeq(found)
+
+
+def marking_of(target: Target, columns: Iterable[str]) -> Marking | None:
+    """A commit that marks rows; None if they may not be marked, or if this Delta has no such transaction."""
+    if refusal(target, columns) is not None:
+        return None
+    try:
+        return Marking(target)
+    except (Py4JError, TypeError):  # a method, or a class, that isn't there
+        return None
 
 
 def is_marked(target: Target, mark: Callable[[], object]) -> bool:

@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 from tidegate_spark.changes import Changes
-from tidegate_spark.engines.marking import MARKED, Marking, refusal
+from tidegate_spark.engines.marking import MARKED, marking_of
 from tidegate_spark.origin import ORIGIN, place_of
 from tidegate_spark.sources.rows import quoted
 from tidegate_spark.strategies.differences import differences, merge_differences, same_row
@@ -55,10 +55,8 @@ def plan_snapshot(target: Target, changes: Changes, contract: Contract) -> Merge
 def _merge(
     target: Target, rows: DataFrame, contract: Contract, *, chosen: DataFrame, applied: DataFrame, literals: list[str]
 ) -> MergePlan:
-    marking = None
     columns = [*(column.name for column in contract.columns), ORIGIN]
-    if not contract.snapshot.keep_history and refusal(target, columns) is None:
-        marking = Marking(target)
+    marking = None if contract.snapshot.keep_history else marking_of(target, columns)
     table = target.frame() if marking is None else marking.frame()
     present = _rows_of_scopes(table, contract, chosen, literals)
     said = _rows_of_snapshots(rows, contract, chosen)
