@@ -120,6 +120,7 @@ def facts_of(place: _Place) -> Facts:
         files=None if sums is None else int(sums.numFiles()),
         bytes=None if sums is None else int(sums.tableSizeBytes()),
         deleted_rows=_deleted_rows(sums, found),
+        rows=_rows(place, int(snapshot.version())),
         made_at=datetime.fromtimestamp((found.created_at_ms or 0) / 1000, UTC),
         retention_s=int(retention_ms) // 1000,
         is_clustered=bool(found.properties.get(CLUSTERED_BY)),
@@ -285,6 +286,11 @@ def _deleted_rows(sums: Any, found: Found) -> int | None:
         return 0
     known = None if sums is None else sums.numDeletedRecordsOpt()
     return int(known.get()) if known is not None and known.isDefined() else None
+
+
+def _rows(place: _Place, version: int) -> int | None:
+    commit = place.target.commit(version) if place.part == "table" else None
+    return None if commit is None else commit.table_rows
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -61,6 +61,8 @@ class Facts:
     """None: its last commit doesn't say; the same goes for the bytes."""
     bytes: int | None
     deleted_rows: int | None
+    rows: int | None
+    """Those that a read gives, if the last commit is a batch's that knew."""
     made_at: datetime
     retention_s: int
     """The table's own: how long its files are kept after no version needs them."""
@@ -90,8 +92,11 @@ def wants_statistics(facts: Facts, rules: Maintenance) -> bool:
         return False
     if facts.files is None or facts.bytes is None or facts.deleted_rows is None:
         return True
-    packed = -(-facts.bytes // TARGET_BYTES)
-    return facts.deleted_rows > 0 or facts.files - packed >= SMALL_FILES or _outgrew(facts, facts.bytes)
+    if _outgrew(facts, facts.bytes) or facts.files - -(-facts.bytes // TARGET_BYTES) >= SMALL_FILES:
+        return True
+    if facts.rows is None:
+        return facts.deleted_rows > 0
+    return _are_many(facts.deleted_rows, facts.rows + facts.deleted_rows)
 
 
 def decide_maintenance(
@@ -131,7 +136,7 @@ def _rewrites(facts: Facts, found: FileStatistics) -> list[Action]:
                 f"{found.small_files} of {found.files} files are below {_mib(SMALL_BYTES)} and have others beside them",
             )
         )
-    if found.rows and found.deleted_rows / found.rows >= DELETED_SHARE:
+    if _are_many(found.deleted_rows, found.rows):
         share = f"{100 * found.deleted_rows / found.rows:.0f} %"
         actions.append(
             Action("purge", f"deletion vectors hide {share} of the stored rows, which every read goes through")
@@ -162,6 +167,10 @@ def _vacuum(facts: Facts, rules: Maintenance, now: datetime) -> Action | None:
         f"files that no version of the last {_duration(retention_s)} needs ({whose})",
         retention_s=retention_s,
     )
+
+
+def _are_many(deleted_rows: int, stored_rows: int) -> bool:
+    return stored_rows > 0 and deleted_rows / stored_rows >= DELETED_SHARE
 
 
 def _outgrew(facts: Facts, size_bytes: int) -> bool:
