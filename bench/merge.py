@@ -39,9 +39,12 @@ def main() -> None:
         return
     if arguments.again:
         shutil.rmtree(PLACE, ignore_errors=True)
-    fetch_jars()
     todo = [(work, system) for work in arguments.works for system in arguments.systems]
-    print(f"{len(todo)} runs; about {forecast(todo, arguments):.0f} minutes if none is done yet", flush=True)
+    if arguments.done:
+        todo = [each for each in todo if done(*each, arguments)]
+    fetch_jars()
+    if not arguments.done:
+        print(f"{len(todo)} runs; about {forecast(todo, arguments):.0f} minutes if none is done yet", flush=True)
     results = []
     for number, (work, system) in enumerate(todo, start=1):
         found = done(work, system, arguments) or run_one(work, system, arguments)
@@ -67,6 +70,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--systems", nargs="+", default=None, help="names as in the table; all if not given")
     parser.add_argument("--again", action="store_true", help="forget what was measured")
     parser.add_argument("--publish", action="store_true", help="write docs/benchmarks.json and .svg")
+    parser.add_argument("--done", action="store_true", help="run nothing: show, or publish, what was measured")
     parser.add_argument("--limit", type=int, default=7200, help="seconds until a run is given up")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

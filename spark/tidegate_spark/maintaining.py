@@ -43,6 +43,7 @@ from tidegate_spark.work import SCHEMA, BatchOrder, Contract, Work, parse_manife
 
 _DONE_AT = "tidegate.maintained"
 """A table's property: when it was last vacuumed and its tombstones looked through, as JSON."""
+_BY_SPARK_ALONE = frozenset({"scd2", "bitemporal", "snapshot"})
 _SETTINGS = {
     "spark.databricks.delta.optimize.minFileSize": str(SMALL_BYTES),
     "spark.databricks.delta.optimize.maxFileSize": str(TARGET_BYTES),
@@ -126,6 +127,7 @@ def facts_of(place: _Place) -> Facts:
         is_clustered=bool(found.properties.get(CLUSTERED_BY)),
         has_deletion_vectors=found.properties.get(DELETION_VECTORS) == "true",
         may_have_deletion_vectors=features.may_have_deletion_vectors,
+        needs_spark=place.contract.strategy in _BY_SPARK_ALONE,
         keeps_tombstones=place.part == "history" and place.contract.strategy in FORGETS,
         vacuumed_at=_moment(done_at.get("vacuum")),
         tombstones_purged_at=_moment(done_at.get("tombstones")),

@@ -15,6 +15,7 @@ from convergence.campaign import batches_not_merged_once, carry_out, differing_k
 from convergence.cases import append, bitemporal, cdc, partial, scd2, upsert
 from convergence.histories import KeyedCase
 from convergence.scatter import scatter
+from readers import readers_that_differ
 
 SEED = int(os.environ.get("CONVERGENCE_SEED", "1"))
 KEYS = int(os.environ.get("CONVERGENCE_KEYS", "20000"))
@@ -45,6 +46,8 @@ def test_any_order_repetition_and_batching_give_the_same_table(
     assert not differences, f"seed {SEED}: {len(differences)} of {keys} keys differ:\n" + "\n".join(
         differences[:_SHOWN_DIFFERENCES]
     )
+    # AND engines that are not ours read the same
+    assert not (others := readers_that_differ(lake, case.name)), "\n".join(others)
     # AND every batch is one commit
     assert not (wrong := batches_not_merged_once(lake, case, plan)), "\n".join(wrong)
     summary.append(f"{case.name}: {keys} histories in {len(plan.batches)} batches, {crashes}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from examples import read_example
+from readers import readers_that_differ
 from tidegate_cli.contracts.check import check_texts
 from tidegate_cli.contracts.compile import compile_contract
 
@@ -35,6 +36,8 @@ def test_the_worked_example_of_a_page_is_what_happens(page: Path, lake: Any) -> 
             if table.after == number:
                 name = contract.table if table.of is None else f"{contract.table}__{table.of}"
                 check(lake, name, table.columns, table.rows)
+    # AND engines that are not ours read the same
+    assert readers_that_differ(lake, contract.table) == []
 
 
 def land(lake: Any, key: str, content: str, compiled: dict[str, Any]) -> dict[str, Any]:

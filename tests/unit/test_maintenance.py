@@ -60,6 +60,8 @@ def test_a_table_in_order_is_left_alone() -> None:
         ({"bytes": DELETION_VECTORS_FROM_BYTES, "may_have_deletion_vectors": True}, True),
         ({"bytes": DELETION_VECTORS_FROM_BYTES, "may_have_deletion_vectors": True, "part": "history"}, False),
         ({"bytes": DELETION_VECTORS_FROM_BYTES}, False),
+        ({"files": 1, "bytes": 16 * 1024**2, "may_have_deletion_vectors": True, "needs_spark": True}, True),
+        ({"files": 1, "bytes": 16 * 1024**2, "may_have_deletion_vectors": True}, False),
     ],
 )
 def test_files_are_looked_at_when_there_may_be_something(changed: dict[str, Any], wants: bool) -> None:

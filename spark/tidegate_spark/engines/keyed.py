@@ -74,7 +74,9 @@ def plan_keyed_merge(target: Target, contract: Contract, changes: KeyedChanges, 
         if plan.how == "append":
             alive = _alive(changes)
             in_order = is_in_order(changes.read, contract) and not changes.deletes
-            append(target, alive if in_order else _in_order(alive, contract))
+            order = (*contract.partition_by, *contract.keys)
+            # The newest of each key were found by a hash of it, and files of all keys could never be skipped.
+            append(target, alive if in_order else marking.in_files(alive, changes.read, order))
             return
         if plan.how == "mark" and marking.is_marked(
             target, lambda: mark_and_append(target, contract, changes, literals)
@@ -121,12 +123,6 @@ def _alive(changes: KeyedChanges) -> DataFrame:
 def is_in_order(rows: int, contract: Contract) -> bool:
     """Does an upsert of so many rows sort them by key before it looks for the newest of each?"""
     return rows > choice.MOST_ROWS and not contract.partition_by
-
-
-def _in_order(rows: DataFrame, contract: Contract) -> DataFrame:
-    """By key: the newest of each key were found by a hash of it, and files of all keys could never be skipped."""
-    order = [quoted(name) for name in dict.fromkeys((*contract.partition_by, *contract.keys))]
-    return rows.repartitionByRange(*order).sortWithinPartitions(*order)
 
 
 def _columns(contract: Contract) -> list[str]:
