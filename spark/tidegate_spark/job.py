@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +56,7 @@ def run(spark: SparkSession, work_uri: str, log: Log | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - without a work file nobody knows where receipts go
         log.failure("The work file can't be read; nothing was done", error, work=work_uri)
         return 1
+    work = replace(work, application_start_s=time.time() - _driver_started_at(spark))
     log = log.of(run_id=work.run_id, group=work.group, **{"pass": work.pass_number})
     tables = work.by_table()
     answers = in_threads(
@@ -62,6 +65,12 @@ def run(spark: SparkSession, work_uri: str, log: Log | None = None) -> int:
     are_done = all(answers)
     log.info("Done", outcome="merged" if are_done else "failed", tables=list(tables))
     return 0 if are_done else 1
+
+
+def _driver_started_at(spark: SparkSession) -> float:
+    """Seconds since 1970. In client mode the driver is the step, so this is when the cluster began it."""
+    jvm: Any = spark._jvm
+    return float(jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getStartTime()) / 1000
 
 
 def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, log: Log) -> bool:

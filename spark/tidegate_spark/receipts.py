@@ -209,6 +209,7 @@ def complete(
             "read": round(seconds.get("read", 0.0), 3),
             "merge": round(seconds.get("merge", 0.0), 3),
             **{name: round(value, 3) for name, value in seconds.items() if name not in {"read", "merge"}},
+            "application_start": round(work.application_start_s, 3),
             "total": round((ended_at - started_at).total_seconds(), 3),
         },
         "started_at": started_at.isoformat(),

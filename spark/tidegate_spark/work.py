@@ -182,6 +182,8 @@ class Work:
     pass_number: int
     group: str
     orders: tuple[BatchOrder, ...]
+    application_start_s: float = 0.0
+    """Seconds from the start of the application's driver to its first batch: measured, not read."""
 
     def by_table(self) -> dict[str, list[BatchOrder]]:
         """The batches of each table, in the order in which they must be merged."""

@@ -10,6 +10,7 @@ from tidegate.batches import file_entry
 from tidegate.catalog import Catalogued
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
+from tidegate.history import MERGES_KEPT, MergeSample, StartUpSample
 from tidegate.ports import Batch, Ledger, OpenClaim, Waiting
 from tidegate.receipts import Merged, RejectedFile, Voided
 from tidegate.reconciling import Counts, Marker, Round
@@ -280,7 +281,7 @@ class TestFences:
         ledger.begin_run(RUN, None)
         after = ledger.next_attempt(RUN, 0, 0)
         assert (after.attempt, after.rounds, after.launches) == (1, 1, 0)
-        assert ledger.run("r") == after
+        assert ledger.run("r") == replace(after, planned_at=NOW)
 
     def test_a_run_that_was_planned_again_is_not_ended_by_who_wakes_late(self, ledger: Ledger) -> None:
         # GIVEN a function of an aborted execution that read the run, and then a redrive that planned it again
@@ -478,13 +479,46 @@ class TestPublishing:
         assert ledger.table("nobody").catalogued is None
 
 
+class TestHistory:
+    def test_nothing_is_known_at_first(self, ledger: Ledger) -> None:
+        assert ledger.start_ups() == ()
+        assert ledger.merges_of(["flights"]) == {}
+
+    def test_is_kept_by_stack_and_table_the_newest_first(self, ledger: Ledger) -> None:
+        old, new = (StartUpSample(NOW - timedelta(hours=age), f"c-{age}", 300.5) for age in (2, 1))
+        for sample in (old, new, old):
+            ledger.learn_start_up(sample, NOW)
+        assert ledger.start_ups() == (new, old)
+        merge = MergeSample(NOW, "7", 12.25, 1024, 3, 2.0)
+        ledger.learn_merge("flights", merge, NOW)
+        assert ledger.merges_of(["flights", "airlines"]) == {"flights": (merge,)}
+
+    def test_is_no_longer_than_it_has_to_be(self, ledger: Ledger) -> None:
+        for number in range(MERGES_KEPT + 3):
+            ledger.learn_merge("flights", MergeSample(NOW, f"{number:03d}", 1.0, 1, 1), NOW)
+        kept = ledger.merges_of(["flights"])["flights"]
+        assert len(kept) == MERGES_KEPT
+        assert kept[-1].name == "003"
+
+    def test_what_was_not_measured_is_not_learned(self, ledger: Ledger) -> None:
+        ledger.learn_start_up(StartUpSample(NOW, "c", -5.0), NOW)
+        assert ledger.start_ups() == ()
+
+
 class TestRuns:
+    def test_keep_what_their_cluster_was_planned_to_be(self, ledger: Ledger) -> None:
+        ledger.begin_run(RUN, None)
+        ledger.plan_batches(replace(RUN, units=5, round_ends_at=NOW + timedelta(minutes=12)))
+        run = ledger.run("r")
+        assert run is not None
+        assert (run.units, run.planned_at, run.round_ends_at) == (5, NOW, NOW + timedelta(minutes=12))
+
     def test_begin_plan_and_end(self, ledger: Ledger) -> None:
         assert ledger.run("r") is None
         ledger.begin_run(RUN, None)
         ledger.plan_batches(replace(RUN, batches=(("flights", 1),), cluster_name="tidegate-r-0-1"))
         run = ledger.run("r")
-        assert run == replace(RUN, batches=(("flights", 1),), cluster_name="tidegate-r-0-1")
+        assert run == replace(RUN, batches=(("flights", 1),), cluster_name="tidegate-r-0-1", planned_at=NOW)
         summary = {"message": "done", "merged": [{"table": "flights", "delta_version": 8, "seconds": 1.5}]}
         ledger.end_run(RUN, "succeeded", summary, None, NOW + timedelta(minutes=5))
         ended = ledger.run("r")

@@ -52,6 +52,8 @@ class ControlPlane:
         self.contracts = contracts(**contract_changes)
         self.delta: dict[str, list[tuple[int, str]]] = {}
         self.landed = 0
+        self.measured: dict[str, Any] = {}
+        """When receipts say that their batch began, and how long their application took until then."""
         self.columns = [{"name": "id", "type": "string"}, {"name": "_tidegate", "type": "struct<batch:bigint>"}]
         """What tables have, as receipts say it."""
 
@@ -184,8 +186,13 @@ class ControlPlane:
                 ],
             },
             "columns": self.columns,
-            "seconds": {"read": 0.5, "merge": 1.5, "total": 2.0},
-            "started_at": f"2026-03-01T12:00:{work['pass']:02d}+00:00",
+            "seconds": {
+                "read": 0.5,
+                "merge": 1.5,
+                "total": 2.0,
+                "application_start": self.measured.get("application_start_s"),
+            },
+            "started_at": self.measured.get("started_at", f"2026-03-01T12:00:{work['pass']:02d}+00:00"),
             "error": {"type": "Broken", "message": "it broke", "cause": cause} if cause else None,
         }
         self.objects.create(work["receipt_uri"], json.dumps(receipt).encode())

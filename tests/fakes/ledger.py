@@ -10,6 +10,15 @@ from tidegate.arrivals import Arrival, State
 from tidegate.catalog import Catalogued
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
+from tidegate.history import (
+    START_UPS_KEPT,
+    MergeSample,
+    StartUpSample,
+    decode_merges,
+    decode_start_ups,
+    encode_history,
+    learn,
+)
 from tidegate.ports import Batch, Head, Lease, OpenClaim, Table, Waiting
 from tidegate.receipts import Merged, Voided
 from tidegate.reconciling import Round
@@ -28,6 +37,8 @@ class FakeLedger:
         self.batch_items: dict[tuple[str, int], Batch] = {}
         self.runs: dict[str, Run] = {}
         self.admitted: dict[str, int] = {}
+        self.start_up_samples: tuple[StartUpSample, ...] = ()
+        self.merge_samples: dict[str, tuple[MergeSample, ...]] = {}
         self.stack_pause: str | None = None
         self.round: Round | None = None
         self._lock = threading.RLock()
@@ -251,6 +262,9 @@ class FakeLedger:
                 batches=first.batches,
                 started_at=first.started_at,
                 cluster_name=first.cluster_name,
+                units=first.units,
+                planned_at=run.started_at,
+                round_ends_at=first.round_ends_at,
             )
 
     def plan_batches(self, run: Run) -> None:
@@ -258,7 +272,14 @@ class FakeLedger:
             now = self.runs[run.run_id]
             if not _is_as_seen(now, run):
                 raise StalePass(f"run {run.run_id} was taken over")
-            self.runs[run.run_id] = replace(now, batches=run.batches, cluster_name=run.cluster_name, tables=run.tables)
+            self.runs[run.run_id] = replace(
+                now,
+                batches=run.batches,
+                cluster_name=run.cluster_name,
+                tables=run.tables,
+                units=run.units,
+                round_ends_at=run.round_ends_at,
+            )
 
     def next_attempt(self, run: Run, launch: int, launches: int) -> Run:
         with self._lock:
@@ -294,6 +315,22 @@ class FakeLedger:
             is_as_seen = _identity(replace(run, state=known.state)) == _identity(known)
             if is_as_seen and known.state in {"running", "fenced"}:
                 self.runs[run.run_id] = replace(known, state=state, summary=dict(summary), error=error, ended_at=now)
+
+    def start_ups(self) -> tuple[StartUpSample, ...]:
+        return self.start_up_samples
+
+    def merges_of(self, tables: Sequence[str]) -> dict[str, tuple[MergeSample, ...]]:
+        return {table: self.merge_samples[table] for table in tables if table in self.merge_samples}
+
+    def learn_start_up(self, sample: StartUpSample, now: datetime) -> None:
+        with self._lock:
+            known = learn(self.start_up_samples, sample, now, succeeded=True, limit=START_UPS_KEPT)
+            self.start_up_samples = decode_start_ups(encode_history(known))
+
+    def learn_merge(self, table: str, sample: MergeSample, now: datetime) -> None:
+        with self._lock:
+            known = learn(self.merge_samples.get(table, ()), sample, now, succeeded=True)
+            self.merge_samples[table] = decode_merges(encode_history(known))
 
     def pause(self, table: str | None, reason: str, now: datetime) -> None:
         if table is None:

@@ -33,6 +33,8 @@ ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "STACK_NAME": "tidegate",
     "LEDGER_TABLE": "ledger",
+    "MAXIMUM_CLUSTERS": "4",
+    "QUIET_HOURS": "",
     "STATE_MACHINE_ARN": STATE_MACHINE,
     "LANDING_BUCKET": "tidegate-landing",
     "LAKE_BUCKET": "tidegate-lake",

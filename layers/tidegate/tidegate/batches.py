@@ -21,6 +21,9 @@ TABLES_A_STEP = 50
 GROUPS_A_ROUND = 32
 """Step groups that one round plans: within an inline Map's 40 iterations at once, and far from EMR's 256 steps."""
 
+FIRST_GROUP = "g0"
+"""Of a round: its step is the first one."""
+
 LARGE_BATCH_BYTES = 1024**3
 """A batch of this size gets a step of its own; smaller ones share one Spark application."""
 

@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from tidegate.contracts import Contracts, parse_contracts
 from tidegate.errors import NotRegistered, TidegateError
+from tidegate.stack_limits import StackLimits, read_limits
 from tidegate.usecases.publish_tables import Report
 
 # Most calls have nothing to count, and Powertools would warn of each.
@@ -26,6 +27,11 @@ def contracts() -> Contracts:
     """The contracts of this deployment, from their layer."""
     text = resources.files("tidegate_contracts").joinpath("contracts.json").read_text(encoding="utf-8")
     return parse_contracts(text)
+
+
+def limits() -> StackLimits:
+    """What the operator of this deployment allows."""
+    return read_limits(setting("MAXIMUM_CLUSTERS"), setting("QUIET_HOURS"))
 
 
 def artifacts() -> dict[str, bytes]:

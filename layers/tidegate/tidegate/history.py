@@ -1,5 +1,6 @@
 """History: the newest start-ups and merges that went well, few enough to stand on an item of the ledger."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
@@ -67,21 +68,30 @@ def merge_histories(one: Sequence[Sample], other: Sequence[Sample], *, limit: in
     return tuple(sorted(newest.values(), reverse=True)[:limit])
 
 
-def encode_history(samples: Sequence[StartUpSample | MergeSample]) -> list[list[Any]]:
-    """As lists of numbers and texts: the time is in whole seconds since 1970."""
-    return [[int(sample.at.timestamp()), *astuple(sample)[1:]] for sample in samples]
+def encode_history(samples: Sequence[StartUpSample | MergeSample]) -> str:
+    """As JSON: lists of numbers and texts, the time in whole seconds since 1970."""
+    rows = [[int(sample.at.timestamp()), *astuple(sample)[1:]] for sample in samples]
+    return json.dumps(rows, separators=(",", ":"))
 
 
-def decode_start_ups(rows: Iterable[Sequence[Any]]) -> tuple[StartUpSample, ...]:
+def decode_start_ups(text: str) -> tuple[StartUpSample, ...]:
     """What `encode_history` made. A row that can't be read is left out: a rate is no reason to stop anything."""
-    read = [_read(row, StartUpSample, (str, float)) for row in rows]
+    read = [_read(row, StartUpSample, (str, float)) for row in _rows(text)]
     return merge_histories([sample for sample in read if sample is not None], (), limit=START_UPS_KEPT)
 
 
-def decode_merges(rows: Iterable[Sequence[Any]]) -> tuple[MergeSample, ...]:
+def decode_merges(text: str) -> tuple[MergeSample, ...]:
     """What `encode_history` made, without the rows that can't be read."""
-    read = [_read(row, MergeSample, (str, float, int, int, float)) for row in rows]
+    read = [_read(row, MergeSample, (str, float, int, int, float)) for row in _rows(text)]
     return merge_histories([sample for sample in read if sample is not None], (), limit=MERGES_KEPT)
+
+
+def _rows(text: str) -> Iterable[Sequence[Any]]:
+    try:
+        rows = json.loads(text)
+    except ValueError:
+        return []
+    return rows if isinstance(rows, list) else []
 
 
 def _read(row: Sequence[Any], kind: type[Sample], types: Sequence[type]) -> Sample | None:

@@ -9,6 +9,7 @@ from tidegate.arrivals import Arrival, State
 from tidegate.catalog import Catalogued, FoundEntry, TableInput
 from tidegate.clusters import Cluster, EndReason
 from tidegate.failures import RetryDecision
+from tidegate.history import MergeSample, StartUpSample
 from tidegate.receipts import Merged, Voided
 from tidegate.reconciling import Marker, Round, VersionsPage
 from tidegate.runs import Run, RunState
@@ -219,6 +220,18 @@ class Ledger(Protocol):
 
     def resume(self, table: str | None) -> None:
         """End a pause."""
+
+    def start_ups(self) -> tuple[StartUpSample, ...]:
+        """How long the stack's newest clusters took to start, the newest first. It may be a moment old."""
+
+    def merges_of(self, tables: Sequence[str]) -> dict[str, tuple[MergeSample, ...]]:
+        """How long the newest merges of these tables took; those that have any."""
+
+    def learn_start_up(self, sample: StartUpSample, now: datetime) -> None:
+        """Add a start-up to those that are known, if it isn't among them."""
+
+    def learn_merge(self, table: str, sample: MergeSample, now: datetime) -> None:
+        """Add a merge of a table to those that are known, if it isn't among them."""
 
     def paused_stack(self) -> str | None:
         """Why all tables are paused, if they are."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 Cause = Literal["data", "source_changed", "table", "infrastructure", "code"]
@@ -29,6 +30,10 @@ class Merged:
     seconds: Mapping[str, float]
     columns: tuple[Mapping[str, str], ...] = ()
     """The table's columns, name and Spark's type each, for the catalog. Receipts of older releases have none."""
+    step_began_at: datetime | None = None
+    """When the step began in whose application it was merged; None if the receipt doesn't say."""
+    took_s: float | None = None
+    """Seconds from an application's start to the batch's receipt, were it the first one; None: it was merged before."""
 
 
 @dataclass(frozen=True)
@@ -95,4 +100,14 @@ def merged_of(uri: str, receipt: Mapping[str, Any]) -> Merged:
         ),
         seconds=receipt.get("seconds", {}),
         columns=tuple(receipt.get("columns") or ()),
+        **_measured(receipt),
     )
+
+
+def _measured(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    seconds = receipt.get("seconds", {})
+    start_s, total_s = seconds.get("application_start"), seconds.get("total")
+    if receipt.get("replayed") or start_s is None or total_s is None:
+        return {}
+    began_at = datetime.fromisoformat(receipt["started_at"]) - timedelta(seconds=start_s)
+    return {"step_began_at": began_at, "took_s": start_s + total_s}

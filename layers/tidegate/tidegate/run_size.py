@@ -76,6 +76,13 @@ def units_by_size(size_bytes: int) -> int:
     return max(1, math.ceil(size_bytes / BYTES_PER_UNIT))
 
 
+def round_s(work: Sequence[TableWork], units: float, rates: Rates) -> float:
+    """Seconds until all of it is merged on a cluster that is there, as careful as the rates are."""
+    of = [(rates.of(each.table), each) for each in work]
+    moving_s = sum(of_table.moving_s(each.weight_bytes, each.files) for of_table, each in of)
+    return max((of_table.overhead_s for of_table, _ in of), default=0.0) + moving_s / max(1.0, units)
+
+
 def decide_size(work: Sequence[TableWork], steps: int, *, rates: Rates = ASSUMED, caps: UnitCaps = CAPS) -> RunSize:
     """Decide what a run's cluster is made of.
 

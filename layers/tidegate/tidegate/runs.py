@@ -70,6 +70,12 @@ class Run:
     tables: tuple[str, ...] = ()
     """Tables whose leases it may hold: those that its last plan looked at."""
     cluster_name: str | None = None
+    units: int = 1
+    """Of 4 vCPU, as its cluster was planned."""
+    planned_at: datetime | None = None
+    """When its newest cluster was planned."""
+    round_ends_at: datetime | None = None
+    """When it is expected to look for more, as it was estimated when the round was planned."""
     ended_at: datetime | None = None
     summary: Mapping[str, Any] | None = None
     error: str | None = None

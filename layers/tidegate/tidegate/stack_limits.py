@@ -1,5 +1,6 @@
 """Stack limits: what may be at work at once, and what a day may cost; and the clusters that live now."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,6 +23,29 @@ class StackLimits:
     are cautious enough for a minute; measured ones aren't."""
     side_by_side: int | None = None
     """Merges that a run's cluster does at once; None: each table is looked at as if it were alone."""
+
+
+_TICK_S = 60
+_SIDE_BY_SIDE = 4
+"""Tables that one Spark application of a run merges at once."""
+
+_QUIET = re.compile(r"(?P<begin>\d\d:\d\d)-(?P<end>\d\d:\d\d) (?P<zone>\S+)")
+
+
+def read_limits(maximum_clusters: str, quiet_hours: str) -> StackLimits:
+    """The limits of a deployment, as its template's parameters say them: quiet hours as `22:00-06:00 Europe/Berlin`.
+
+    Raises ValueError for what is neither a number nor quiet hours.
+    """
+    match = _QUIET.fullmatch(quiet_hours)
+    if quiet_hours and match is None:
+        raise ValueError(f"{quiet_hours!r} are no quiet hours; write them as 22:00-06:00 Europe/Berlin")
+    return StackLimits(
+        maximum_clusters=int(maximum_clusters),
+        quiet_hours=QuietHours(match["begin"], match["end"], match["zone"]) if match else None,
+        tick_s=_TICK_S,
+        side_by_side=_SIDE_BY_SIDE,
+    )
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,11 @@ def run_key(run_id: str) -> dict[str, str]:
     return {"pk": RUNS_PK, "sk": run_id}
 
 
+def history_key(table: str | None) -> dict[str, str]:
+    """Of a table's merges; None: of the stack's start-ups. Not on the table's own item, which is written far oftener."""
+    return {"pk": "stack" if table is None else f"table#{table}", "sk": "history"}
+
+
 def execution_key(execution_arn: str) -> dict[str, str]:
     return {"pk": f"execution#{execution_arn}", "sk": "execution"}
 
@@ -249,6 +254,9 @@ def read_run(item: Item) -> Run:
         batches=tuple((table, int(number)) for table, number in item.get("batches", [])),
         tables=tuple(item.get("tables", ())),
         cluster_name=item.get("cluster_name"),
+        units=int(item.get("units", 1)),
+        planned_at=_moment(item.get("planned_at")),
+        round_ends_at=_moment(item.get("round_ends_at")),
         ended_at=moment(item["ended_at"]) if item.get("ended_at") else None,
         summary=plain(item.get("summary")),
         error=item.get("error"),
@@ -273,6 +281,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else moment(text)
 
 
 def _int(value: Any) -> int | None:

@@ -77,15 +77,18 @@ class RunsInLedger(LedgerCalls):
     def plan_batches(self, run: Run) -> None:
         planned = self._update(
             run_key(run.run_id),
-            "SET batches = :batches, cluster_name = :cluster, #tables = :tables",
+            "SET batches = :batches, cluster_name = :cluster, #tables = :tables, #units = :units,"
+            " round_ends_at = :ends",
             {
                 ":batches": [[table, number] for table, number in run.batches],
                 ":cluster": run.cluster_name,
                 ":tables": list(run.tables),
+                ":units": run.units,
+                ":ends": iso(run.round_ends_at) if run.round_ends_at else None,
                 **_as_seen(run),
             },
             condition=_IS_AS_SEEN,
-            names=("pass", "state", "tables"),
+            names=("pass", "state", "tables", "units"),
         )
         if not planned:
             raise StalePass(f"run {run.run_id} was taken over while attempt {run.attempt} was planned")

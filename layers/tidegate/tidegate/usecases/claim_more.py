@@ -1,15 +1,17 @@
 """Claim more while the cluster is warm: what is due, or would be before a new cluster could be there."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.contracts import Contracts
 from tidegate.dispatch import decide_more
 from tidegate.errors import ClusterLost, StalePass, StepUnclear
 from tidegate.ports import Table
+from tidegate.run_size import round_s
 from tidegate.runs import Execution, Run, check_pass, run_id_of, why_hand_over
-from tidegate.usecases.plan_batches import PlanPorts, plan_batches, words_of, write_work
+from tidegate.usecases.plan_batches import PlanPorts, plan_batches, table_work, words_of, write_work
+from tidegate.usecases.take_rates import take_rates
 from tidegate.usecases.take_snapshots import take_snapshots
 
 
@@ -53,7 +55,9 @@ def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, 
     if hand_over is not None:
         return _none(run, hand_over)
     snapshots = take_snapshots(ports.ledger, ports.machine, contracts, by_run=run.run_id)
-    tables = decide_more(snapshots, [name for name in run.tables if name in contracts.by_table], run.started_at, now)
+    rates = take_rates(ports.ledger, [each.contract.table for each in snapshots if each.has_work], now)
+    mine = [name for name in run.tables if name in contracts.by_table]
+    tables = decide_more(snapshots, mine, run.started_at, now, rates=rates, limits=ports.limits)
     if not tables:
         return _none(run, "nothing more is due")
     if run.attempt == request.attempt:
@@ -63,7 +67,9 @@ def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, 
     plan = plan_batches(run, tables, ports=ports, contracts=contracts, now=now)
     if not plan.work:
         return _none(run, words_of(plan.held) or "nothing more is pending")
-    run = replace(run, batches=tuple(dict.fromkeys((*run.batches, *plan.batches))))
+    takes_s = round_s(table_work(plan, contracts, now), run.units, rates)
+    batches = tuple(dict.fromkeys((*run.batches, *plan.batches)))
+    run = replace(run, batches=batches, round_ends_at=now + timedelta(seconds=takes_s))
     ports.ledger.plan_batches(run)
     return {
         "run_id": run.run_id,

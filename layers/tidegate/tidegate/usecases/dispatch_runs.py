@@ -6,6 +6,9 @@ from datetime import datetime
 from tidegate.contracts import Contracts
 from tidegate.dispatch import Dispatch, decide_dispatch
 from tidegate.ports import Ledger, Machine
+from tidegate.runs import why_hand_over
+from tidegate.stack_limits import ALONE, ANYTHING, LiveCluster, Stack, StackLimits
+from tidegate.usecases.take_rates import take_rates
 from tidegate.usecases.take_snapshots import take_snapshots
 
 
@@ -26,6 +29,7 @@ def dispatch_due_runs(
     now: datetime,
     run_id: str,
     at_once: bool = False,
+    limits: StackLimits = ANYTHING,
 ) -> Started:
     """Start run `run_id` for the tables that are due; with `at_once` for all that can be merged.
 
@@ -33,9 +37,28 @@ def dispatch_due_runs(
 
     Raises Throttled.
     """
-    dispatch = decide_dispatch(take_snapshots(ledger, machine, contracts), now, at_once=at_once)
+    snapshots = take_snapshots(ledger, machine, contracts)
+    working = [each.contract.table for each in snapshots if each.has_work]
+    dispatch = decide_dispatch(
+        snapshots,
+        now,
+        at_once=at_once,
+        rates=take_rates(ledger, working, now),
+        limits=limits,
+        stack=_stack(ledger, now) if working else ALONE,
+    )
     if not dispatch.tables:
         return Started(dispatch, None, is_new=False)
     run_input = {"run": run_id, "tables": list(dispatch.tables), "reason": dispatch.reason}
     is_new = machine.start(f"{run_id}-1"[:80], run_input)
     return Started(dispatch, run_id, is_new)
+
+
+def _stack(ledger: Ledger, now: datetime) -> Stack:
+    """The runs that have not ended: each has a cluster, or is about to. One that is fenced takes nothing more."""
+    return Stack(
+        tuple(
+            LiveCluster(run.run_id, run.state == "running" and why_hand_over(run, now) is None, run.round_ends_at)
+            for run in ledger.running_runs()
+        )
+    )

@@ -11,11 +11,13 @@ from typing import Any
 
 from tidegate.batches import GROUPS_A_ROUND, group_steps
 from tidegate.contracts import Contracts
-from tidegate.dispatch import may_maintain
+from tidegate.dispatch import deadline_of, may_maintain
 from tidegate.errors import ClaimMoved, LeaseHeld, LedgerBehind, SourceGone
 from tidegate.ports import Batch, Clusters, Lease, Ledger, Machine, Objects, Table
 from tidegate.receipts import receipt_uri
+from tidegate.run_size import TableWork
 from tidegate.runs import Run
+from tidegate.stack_limits import ANYTHING, StackLimits
 from tidegate.usecases.claim_batch import claim_batch
 from tidegate.usecases.locate_files import locate_files
 
@@ -33,6 +35,7 @@ class PlanPorts:
     stack: str
     lake_bucket: str
     control_bucket: str
+    limits: StackLimits = ANYTHING
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,22 @@ def plan_batches(run: Run, tables: Iterable[str], *, ports: PlanPorts, contracts
         elif table.name not in before:
             ports.ledger.free_lease(table.name, run.run_id, run.attempt)
     return plan
+
+
+def table_work(plan: Plan, contracts: Contracts, now: datetime) -> list[TableWork]:
+    """What sizing needs to know of a plan. `asap` promises no time, and a void is done in none."""
+
+    def deadline_in_s(batch: Batch) -> float | None:
+        freshness = contracts.by_table[batch.table].freshness
+        if freshness.kind == "asap":
+            return None
+        return (deadline_of(batch.oldest_event_time, freshness) - now).total_seconds()
+
+    return [
+        TableWork(each.batch.table, each.batch.size_bytes, each.batch.files, deadline_in_s=deadline_in_s(each.batch))
+        for each in plan.work
+        if not each.is_void
+    ]
 
 
 def write_work(run: Run, plan: Plan, ports: PlanPorts) -> list[dict[str, Any]]:

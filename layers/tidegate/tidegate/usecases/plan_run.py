@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.contracts import Contracts
 from tidegate.errors import ClusterLeft, RunIsLive, StalePass
 from tidegate.ports import Ledger
+from tidegate.run_size import decide_size, round_s
 from tidegate.runs import MAXIMUM_BATCHES, Execution, Run, RunRequest, attempt_of, is_same_pass, read_request
 from tidegate.sizing import size_cluster
 from tidegate.usecases.free_leases import free_leases
-from tidegate.usecases.plan_batches import Plan, PlanPorts, plan_batches, words_of, write_work
+from tidegate.usecases.plan_batches import Plan, PlanPorts, plan_batches, table_work, words_of, write_work
 from tidegate.usecases.replay import queue_replay
+from tidegate.usecases.take_rates import take_rates
 
 
 def plan_run(
@@ -76,7 +78,7 @@ def _plan_as_known(
         return _nothing(request, run.attempt, reason, held=plan.held)
     # Batches of earlier attempts stay the run's, so that its summary names all that it merged.
     run = replace(run, batches=tuple(dict.fromkeys((*run.batches, *plan.batches))))
-    return _payload(run, plan, ports)
+    return _payload(run, plan, ports=ports, contracts=contracts, now=now)
 
 
 def _check_it_is_free(known: Run | None, execution: Execution, ports: PlanPorts) -> None:
@@ -120,10 +122,16 @@ def _tables_of(request: RunRequest, known: Run | None, ledger: Ledger, contracts
     ]
 
 
-def _payload(run: Run, plan: Plan, ports: PlanPorts) -> dict[str, Any]:
+def _payload(run: Run, plan: Plan, *, ports: PlanPorts, contracts: Contracts, now: datetime) -> dict[str, Any]:
     groups = write_work(run, plan, ports)
-    cluster = size_cluster(ports.stack, run.run_id, run.attempt, plan.size_bytes, len(groups), launch=run.launch)
-    ports.ledger.plan_batches(replace(run, cluster_name=cluster.name))
+    work = table_work(plan, contracts, now)
+    rates = take_rates(ports.ledger, [each.table for each in work], now)
+    size = decide_size(work, len(groups), rates=rates)
+    cluster = size_cluster(
+        ports.stack, run.run_id, run.attempt, plan.size_bytes, len(groups), launch=run.launch, size=size
+    )
+    ends_at = now + timedelta(seconds=rates.start_up_s + round_s(work, size.units, rates))
+    ports.ledger.plan_batches(replace(run, cluster_name=cluster.name, units=size.units, round_ends_at=ends_at))
     what = f"{plan.files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables"
     return {
         "run_id": run.run_id,

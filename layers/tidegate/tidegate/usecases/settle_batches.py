@@ -8,6 +8,7 @@ from typing import Any
 
 from tidegate.batches import candidates_document, half_lists, units_of
 from tidegate.failures import decide_retry
+from tidegate.history import MergeSample
 from tidegate.ports import Batch, Clusters, Ledger, Objects
 from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts, receipt_uri
 from tidegate.runs import Run, outcome_of, sentence_for
@@ -125,6 +126,10 @@ def _settle_merged(batch: Batch, run: Run, verdict: Merged, ports: SettlePorts, 
         files = _files_of(batch, ports)
         for rejected in verdict.rejected:
             ports.ledger.set_aside(batch.table, files[rejected.index], batch.number, "quarantined", rejected.reason)
+    if verdict.took_s is not None:
+        # Before it is settled: whoever dies here learns it again, by the same name.
+        took = MergeSample(now, str(batch.number), verdict.took_s, batch.size_bytes, batch.files, run.units)
+        ports.ledger.learn_merge(batch.table, took, now)
     ports.ledger.settle_merged(batch, run.run_id, verdict, now)
 
 

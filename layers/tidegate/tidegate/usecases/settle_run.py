@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from tidegate import failures
+from tidegate.batches import FIRST_GROUP
 from tidegate.errors import RunFailed, StalePass
 from tidegate.failures import words_for_failed_run
+from tidegate.history import StartUpSample
 from tidegate.runs import Execution, Run, check_pass, may_plan_again, run_id_of
 from tidegate.usecases.free_leases import free_leases
-from tidegate.usecases.settle_batches import SettlePorts, settle_batches_of, summary_of
+from tidegate.usecases.settle_batches import Settled, SettlePorts, settle_batches_of, summary_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def settle_group(request: SettleRequest, *, ports: SettlePorts, now: datetime) -
     work = json.loads(ports.objects.read(request.work_uri or "") or b'{"batches": []}')
     of_group = {(each["table"], each["batch"]) for each in work["batches"]}
     settled = settle_batches_of(run, ports, now, only=of_group)
+    if run.rounds == 0 and work.get("group") == FIRST_GROUP:
+        _learn_start_up(run, settled, ports, now)
     return {
         "run_id": run.run_id,
         "pass": run.attempt,
@@ -126,6 +130,14 @@ def fail_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> di
     words = words_for_failed_run(run.run_id, settled.unsettled, request.error, left)
     ports.ledger.end_run(run, "failed", summary_of(run, settled) | {"message": words}, words, now)
     raise RunFailed(words)
+
+
+def _learn_start_up(run: Run, settled: Settled, ports: SettlePorts, now: datetime) -> None:
+    """From the plan that asked for the cluster to its first step. A step that failed says nothing of it."""
+    began = [each.step_began_at for each in settled.receipts.values() if each.step_began_at is not None]
+    if began and run.planned_at is not None and run.cluster_name is not None:
+        took_s = (min(began) - run.planned_at).total_seconds()
+        ports.ledger.learn_start_up(StartUpSample(run.planned_at, run.cluster_name, took_s), now)
 
 
 def _current_run(request: SettleRequest, ports: SettlePorts) -> Run:
