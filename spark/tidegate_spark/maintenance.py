@@ -25,7 +25,7 @@ DELETED_SHARE = 0.05
 DELETION_VECTORS_FROM_BYTES = 128 * 1024**2
 """Measured: delta-rs rewrites 100 MB in the time that marking rows takes whatever the size (`bench/merge.py`)."""
 DELETION_VECTORS_OF_SPARK_FROM_BYTES = 16 * 1024**2
-"""Of tables that Spark alone merges. Measured: 100,000 changes of a history of 1M rows take 12 s marked, 15 rewritten."""
+"""Of tables that Spark alone merges: 100,000 changes of a history of 1M rows take 12 s marked, 15 rewritten."""
 VERSIONS_WITHOUT_CHECKPOINT = 10
 """Delta makes a checkpoint of every tenth version by itself; other writers than Spark don't always."""
 EVERY = timedelta(days=1)

@@ -80,7 +80,7 @@ def run_key(run_id: str) -> dict[str, str]:
 
 
 def history_key(table: str | None) -> dict[str, str]:
-    """Of a table's merges; None: of the stack's start-ups. Not on the table's own item, which is written far oftener."""
+    """Of a table's merges; None: of the stack's start-ups. Not on the table's item: that is written oftener."""
     return {"pk": "stack" if table is None else f"table#{table}", "sk": "history"}
 
 
