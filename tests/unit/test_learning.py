@@ -127,9 +127,9 @@ class TestTheStack:
         waiting = dispatched(plane, now=later)
         assert waiting.run_id is None
         assert "the warm cluster of run r takes it by 12:1" in waiting.dispatch.reason
-        # WHEN the round is long overdue, or the run is given up for dead, THEN it starts
+        # WHEN the round is long overdue, or the execution is over, THEN it starts
         assert dispatched(plane, now=NOW + timedelta(minutes=20)).run_id == "run-2"
-        plane.ledger.fence_run(plane.ledger.run("r"), "dead", later)
+        plane.machine.running.clear()
         assert dispatched(plane, now=later).run_id == "run-2"
 
     def test_no_more_clusters_than_are_allowed(self) -> None:

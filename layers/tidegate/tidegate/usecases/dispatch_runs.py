@@ -6,7 +6,7 @@ from datetime import datetime
 from tidegate.contracts import Contracts
 from tidegate.dispatch import Dispatch, decide_dispatch
 from tidegate.ports import Ledger, Machine
-from tidegate.runs import why_hand_over
+from tidegate.runs import Run, why_hand_over
 from tidegate.stack_limits import ALONE, ANYTHING, LiveCluster, Stack, StackLimits
 from tidegate.usecases.take_rates import take_rates
 from tidegate.usecases.take_snapshots import take_snapshots
@@ -45,7 +45,7 @@ def dispatch_due_runs(
         at_once=at_once,
         rates=take_rates(ledger, working, now),
         limits=limits,
-        stack=_stack(ledger, now) if working else ALONE,
+        stack=_stack(ledger, machine, now) if working else ALONE,
     )
     if not dispatch.tables:
         return Started(dispatch, None, is_new=False)
@@ -54,11 +54,10 @@ def dispatch_due_runs(
     return Started(dispatch, run_id, is_new)
 
 
-def _stack(ledger: Ledger, now: datetime) -> Stack:
-    """The runs that have not ended: each has a cluster, or is about to. One that is fenced takes nothing more."""
-    return Stack(
-        tuple(
-            LiveCluster(run.run_id, run.state == "running" and why_hand_over(run, now) is None, run.round_ends_at)
-            for run in ledger.running_runs()
-        )
-    )
+def _stack(ledger: Ledger, machine: Machine, now: datetime) -> Stack:
+    """The runs that have not ended: each has a cluster, or is about to. A dead one takes nothing more."""
+
+    def takes_more(run: Run) -> bool:
+        return run.state == "running" and why_hand_over(run, now) is None and machine.is_running(run.execution_arn)
+
+    return Stack(tuple(LiveCluster(run.run_id, takes_more(run), run.round_ends_at) for run in ledger.running_runs()))
