@@ -44,6 +44,7 @@ from tidegate_spark.work import SCHEMA, BatchOrder, Contract, Work, parse_manife
 _DONE_AT = "tidegate.maintained"
 """A table's property: when it was last vacuumed and its tombstones looked through, as JSON."""
 _BY_SPARK_ALONE = frozenset({"scd2", "bitemporal", "snapshot"})
+"""Strategies whose merges no other engine takes (`engines/choice.py`): their tables gain by vectors when smaller."""
 _SETTINGS = {
     "spark.databricks.delta.optimize.minFileSize": str(SMALL_BYTES),
     "spark.databricks.delta.optimize.maxFileSize": str(TARGET_BYTES),

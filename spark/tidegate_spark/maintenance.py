@@ -96,7 +96,8 @@ def wants_statistics(facts: Facts, rules: Maintenance) -> bool:
         return False
     if facts.files is None or facts.bytes is None or facts.deleted_rows is None:
         return True
-    if _outgrew(facts, facts.bytes) or facts.files - -(-facts.bytes // TARGET_BYTES) >= SMALL_FILES:
+    packed = -(-facts.bytes // TARGET_BYTES)
+    if _outgrew(facts, facts.bytes) or facts.files - packed >= SMALL_FILES:
         return True
     if facts.rows is None:
         return facts.deleted_rows > 0

@@ -176,7 +176,7 @@ def read_table(name: str, item: Item) -> Table:
         lease=Lease(lease["run_id"], int(lease["fence"]), int(lease.get("attempt", 0))) if lease else None,
         attempts=int(item.get("attempts", 0)),
         failures=int(item.get("failures", 0)),
-        retry_after=moment(item["retry_after"]) if item.get("retry_after") else None,
+        retry_after=_moment(item.get("retry_after")),
         blocked_reason=item.get("blocked_reason"),
         paused_reason=item.get("paused_reason"),
         unannounced=frozenset(int(number) for number in item.get("unannounced", ())),
@@ -191,8 +191,7 @@ def catalogued_value(catalogued: Catalogued) -> dict[str, Any]:
 
 
 def _read_catalogued(value: Item) -> Catalogued:
-    looked_at = value.get("looked_at")
-    return Catalogued(dict(value["entries"]), moment(looked_at) if looked_at else None)
+    return Catalogued(dict(value["entries"]), _moment(value.get("looked_at")))
 
 
 def batch_item(batch: Batch, now: datetime) -> dict[str, Any]:
@@ -257,7 +256,7 @@ def read_run(item: Item) -> Run:
         units=int(item.get("units", 1)),
         planned_at=_moment(item.get("planned_at")),
         round_ends_at=_moment(item.get("round_ends_at")),
-        ended_at=moment(item["ended_at"]) if item.get("ended_at") else None,
+        ended_at=_moment(item.get("ended_at")),
         summary=plain(item.get("summary")),
         error=item.get("error"),
     )
