@@ -191,6 +191,8 @@ class OneProcessCloud:
         self.landed: list[Landed] = []
         self.events: list[Json] = []
         self.lives: list[Life] = []
+        self.called_tasks: list[Task] = []
+        """A function's Task from before its call until its answer; the execution may be over meanwhile."""
         self.failures: list[str] = []
 
     # ---- The stack
@@ -347,10 +349,13 @@ class OneProcessCloud:
             time.sleep(0.002)
 
     def wait_late_calls(self, limit_s: float = 5) -> None:
-        """Until no function runs any more, heeded or not."""
+        """Until no function runs any more and none is about to be called, heeded or not."""
         until = time.monotonic() + limit_s
-        while time.monotonic() < until and any(not life.is_over for life in self.lives if life.name != "step"):
+        while time.monotonic() < until and (self.called_tasks or self._functions_run()):
             time.sleep(0.002)
+
+    def _functions_run(self) -> bool:
+        return any(not life.is_over for life in self.lives if life.name != "step")
 
     def executions(self) -> list[Json]:
         """All of them, the oldest first."""
@@ -475,8 +480,12 @@ class OneProcessCloud:
                 _task.reset(token)
 
         def call_function(reference: str, event: Any) -> Any:
-            make = lambda _resource: call_lambda(reference, event)  # noqa: E731
-            return self.intercept_task(Task(*_task.get(), "lambda", make, reference))
+            task = Task(*_task.get(), "lambda", lambda _resource: call_lambda(reference, event), reference)
+            self.called_tasks.append(task)
+            try:
+                return self.intercept_task(task)
+            finally:
+                self.called_tasks.remove(task)
 
         def call_service(handle: Any) -> Any:
             def call(resource: str, data: Any) -> Any:
