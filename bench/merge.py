@@ -39,12 +39,20 @@ def main() -> None:
         return
     if arguments.again:
         shutil.rmtree(PLACE, ignore_errors=True)
+    results, failed = (all_done(arguments), 0) if arguments.done else run_all(arguments)
+    print(table(results))
+    disagreements = check_same(results)
+    if arguments.publish:
+        publish(results, ROOT / "docs")
+    if disagreements or failed:
+        raise SystemExit("\n".join(disagreements) or f"{failed} runs failed; the command does them again")
+
+
+def run_all(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
+    """What was asked for, run unless it is done; and how many runs failed."""
     todo = [(work, system) for work in arguments.works for system in arguments.systems]
-    if arguments.done:
-        todo = [each for each in todo if done(*each, arguments)]
     fetch_jars()
-    if not arguments.done:
-        print(f"{len(todo)} runs; about {forecast(todo, arguments):.0f} minutes if none is done yet", flush=True)
+    print(f"{len(todo)} runs; about {forecast(todo, arguments):.0f} minutes if none is done yet", flush=True)
     results = []
     for number, (work, system) in enumerate(todo, start=1):
         found = done(work, system, arguments) or run_one(work, system, arguments)
@@ -52,12 +60,7 @@ def main() -> None:
         if "failed" not in found:
             results.append(found)
     print()
-    print(table(results))
-    disagreements = check_same(results)
-    if arguments.publish:
-        publish(results, ROOT / "docs")
-    if disagreements or len(results) < len(todo):
-        raise SystemExit("\n".join(disagreements) or "some runs failed; the command does them again")
+    return results, len(todo) - len(results)
 
 
 def parse() -> argparse.Namespace:
@@ -70,7 +73,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--systems", nargs="+", default=None, help="names as in the table; all if not given")
     parser.add_argument("--again", action="store_true", help="forget what was measured")
     parser.add_argument("--publish", action="store_true", help="write docs/benchmarks.json and .svg")
-    parser.add_argument("--done", action="store_true", help="run nothing: show, or publish, what was measured")
+    parser.add_argument(
+        "--done", action="store_true", help="run nothing: show, or publish, all that was measured with so many rows"
+    )
     parser.add_argument("--limit", type=int, default=7200, help="seconds until a run is given up")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -79,6 +84,8 @@ def parse() -> argparse.Namespace:
     from merge_tidegate import HISTORIES, SYSTEMS  # noqa: PLC0415 - heavy, and not for --help
 
     arguments.systems = arguments.systems or [name for name in SYSTEMS if name not in HISTORIES]
+    if arguments.again and arguments.done:
+        parser.error("--again forgets what --done shows")
     if unknown := set(arguments.systems) - set(SYSTEMS):
         parser.error(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(SYSTEMS)}")
     return arguments
@@ -132,7 +139,7 @@ def measure(work_name: str, system_name: str, arguments: argparse.Namespace) -> 
 
 
 def run_one(work: str, system: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    answer = answer_of(work, system)
+    answer = answer_of(work, system, arguments.merges)
     answer.parent.mkdir(parents=True, exist_ok=True)
     part = answer.with_suffix(".part")
     command = [sys.executable, __file__, "--one", work, system, str(part)]
@@ -151,17 +158,36 @@ def run_one(work: str, system: str, arguments: argparse.Namespace) -> dict[str, 
 
 
 def done(work: str, system: str, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    path = answer_of(work, system)
+    path = answer_of(work, system, arguments.merges)
     found: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
     return found if found is not None and found["asked"] == asked(arguments) else None
+
+
+def all_done(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Of these works and systems whatever was measured with so many rows, however many batches."""
+    found = [json.loads(path.read_text()) for path in sorted((PLACE / "results").glob("*.json"))]
+    wanted = asked(arguments) | {"merges": None}
+    mine = [
+        each
+        for each in found
+        if each["work"] in arguments.works
+        and each["system"] in arguments.systems
+        and each["asked"] | {"merges": None} == wanted
+    ]
+    systems = arguments.systems
+    return sorted(mine, key=lambda each: (WORKS.index(each["work"]), batches(each), systems.index(each["system"])))
 
 
 def asked(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in ("rows", "changes", "merges", "scale")}
 
 
-def answer_of(work: str, system: str) -> Path:
-    return PLACE / "results" / f"{work}-{slug(system)}.json"
+def answer_of(work: str, system: str, merges: int) -> Path:
+    return PLACE / "results" / f"{work}-{merges}-{slug(system)}.json"
+
+
+def batches(found: dict[str, Any]) -> int:
+    return len(found["seconds"]["merge"])
 
 
 def slug(system: str) -> str:
@@ -199,19 +225,23 @@ def total(found: dict[str, Any]) -> float:
 
 def table(results: list[dict[str, Any]]) -> str:
     """Markdown: a line a work and system, with the ratio to Tidegate. A whole batch is merge, compaction and scan."""
-    lines = [
-        "| work | system | merge, median s | times Tidegate | all of a batch, mean s | times Tidegate | last scan, s |"
-    ]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
-    ours = {found["work"]: found for found in results if found["system"] == "Tidegate"}
+    heads = ("work", "batches", "system", "merge, median s", "times Tidegate", "all of a batch, mean s",
+             "times Tidegate", "last scan, s")  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    ours = {kind_of(found): found for found in results if found["system"] == "Tidegate"}
     for found in results:
-        figures = (median_merge(found), total(found) / len(found["seconds"]["merge"]))
-        own = ours.get(found["work"])
-        base = (median_merge(own), total(own) / len(own["seconds"]["merge"])) if own else (0.0, 0.0)
+        figures = (median_merge(found), total(found) / batches(found))
+        own = ours.get(kind_of(found))
+        base = (median_merge(own), total(own) / batches(own)) if own else (0.0, 0.0)
         ratios = [f"{figure / of:.2f}" if of else "-" for figure, of in zip(figures, base, strict=True)]
         cells = [f"{figures[0]:.2f}", ratios[0], f"{figures[1]:.2f}", ratios[1], f"{found['seconds']['scan'][-1]:.2f}"]
-        lines.append(f"| {found['work']} | {found['system']} | {' | '.join(cells)} |")
+        lines.append(f"| {found['work']} | {batches(found)} | {found['system']} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def kind_of(found: dict[str, Any]) -> tuple[str, int]:
+    """What can be compared: the same batches of the same work."""
+    return found["work"], batches(found)
 
 
 def median_merge(found: dict[str, Any]) -> float:
@@ -222,10 +252,10 @@ def check_same(results: list[dict[str, Any]]) -> list[str]:
     """All systems must end with the same rows; histories aside, which have more."""
     from merge_tidegate import HISTORIES  # noqa: PLC0415 - as in `parse`
 
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[tuple[str, int], dict[str, Any]] = {}
     wrong = []
     for found in (each for each in results if each["system"] not in HISTORIES):
-        other = first.setdefault(found["work"], found)
+        other = first.setdefault(kind_of(found), found)
         # Moments are written in as many ways as there are systems.
         if digits(found["rows"]) != digits(other["rows"]):
             wrong.append(f"{found['work']}: {found['system']} has {found['rows']}, {other['system']} {other['rows']}")
@@ -245,15 +275,15 @@ def publish(results: list[dict[str, Any]], folder: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "tidegate"
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    works = list(dict.fromkeys(found["work"] for found in results))
-    figure, axes = plt.subplots(1, len(works), figsize=(3.2 * len(works), 3.6), sharey=True, squeeze=False)
-    for axis, work in zip(axes[0], works, strict=True):
-        shown = [found for found in reversed(results) if found["work"] == work]
+    kinds = list(dict.fromkeys(kind_of(found) for found in results))
+    figure, axes = plt.subplots(1, len(kinds), figsize=(3.2 * len(kinds), 3.6), sharey=True, squeeze=False)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        shown = [found for found in reversed(results) if kind_of(found) == kind]
         medians = [median_merge(found) for found in shown]
         colors = ["#d1495b" if found["system"] == "Tidegate" else "#8d99ae" for found in shown]
         bars = axis.barh([found["system"] for found in shown], medians, color=colors)
         axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
-        axis.set_title(work)
+        axis.set_title(f"{kind[0]}, {kind[1]} batches")
         axis.set_xlabel("seconds a merge")
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0.18)
