@@ -1,4 +1,7 @@
-"""Publishes the artifacts layer to S3. A custom resource: CloudFormation calls on create, update and delete."""
+"""Publishes the artifacts layer to S3, and refuses a deployment that can't work.
+
+A custom resource: CloudFormation calls on create, update and delete.
+"""
 
 import json
 import urllib.request
@@ -10,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.adapters.objects import S3Objects
 from tidegate.composition import artifacts, setting
 from tidegate.deadline import within
+from tidegate.stack_limits import read_limits
 from tidegate.usecases.publish_artifacts import publish_artifacts
 
 logger = Logger()
@@ -27,6 +31,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     try:
         # On delete everything stays, like the buckets: a stack that is made again finds it.
         if event["RequestType"] != "Delete":
+            properties = event["ResourceProperties"]
+            # Now the stack is rolled back; later, dispatch would stand still for it.
+            read_limits(properties["MaximumClusters"], properties["QuietHours"])
             with within(0.9 * context.get_remaining_time_in_millis() / 1000):  # the rest is for the answer
                 answer["Data"] = publish_artifacts(
                     artifacts(), objects=objects(), control_bucket=setting("CONTROL_BUCKET")

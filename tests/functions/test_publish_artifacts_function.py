@@ -53,8 +53,10 @@ def ask(run: Call, golden: Call, layers: Path, answers: Any) -> Callable[..., di
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    def call(name: str, context: Any = None) -> dict[str, Any]:
-        run(publish_artifacts, golden(f"publish_artifacts.{name}") | {"ResponseURL": url}, context)
+    def call(name: str, context: Any = None, **properties: str) -> dict[str, Any]:
+        event = golden(f"publish_artifacts.{name}")
+        event["ResourceProperties"] |= properties
+        run(publish_artifacts, event | {"ResponseURL": url}, context)
         answer: dict[str, Any] = told.pop()
         assert told == []
         return answer
@@ -126,6 +128,19 @@ def test_a_failure_is_answered_with_its_words(ask: Call, account: Any) -> None:
     assert answer["Status"] == "FAILED"
     assert "NoSuchBucket" in answer["Reason"]
     assert len(json.dumps(answer)) < 4096
+
+
+@pytest.mark.parametrize(
+    ("quiet_hours", "words"),
+    [("22:00-06:00 Europe/Berln", "'Europe/Berln' is not a time zone"), ("06:00-06:00 UTC", "are none, or all day")],
+)
+def test_quiet_hours_that_cannot_be_kept_are_refused_at_deploy(
+    ask: Call, account: Any, quiet_hours: str, words: str
+) -> None:
+    answer = ask("update", QuietHours=quiet_hours)
+    assert answer["Status"] == "FAILED"
+    assert words in answer["Reason"]
+    assert keys(account) == []
 
 
 def test_a_missing_file_is_named(ask: Call, layers: Path) -> None:
