@@ -98,6 +98,38 @@ def test_a_table_is_packed_and_purged_and_the_next_batch_goes_on(lake: Any, monk
     assert lake.rows("sales")[0] == (1, "z")
 
 
+def test_the_list_of_files_is_looked_at_only_if_too_many_rows_can_be_hidden(
+    lake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tidegate_spark import maintaining, maintenance
+
+    # GIVEN a table that hides rows
+    monkeypatch.setattr(maintenance, "DELETION_VECTORS_FROM_BYTES", 1)
+    lake.contract("sales", {"id": "int", "name": "string"}, maintenance=MAINTENANCE, readers=["spark", "delta-rs"])
+    looks: list[str] = []
+    statistics_of = maintaining.statistics_of
+
+    def look(place: Any) -> Any:
+        looks.append(place.part)
+        return statistics_of(place)
+
+    monkeypatch.setattr(maintaining, "statistics_of", look)
+
+    def merge(batch: int, ids: range) -> None:
+        rows = "".join(f"{each},{batch}\n" for each in ids)
+        code, _ = lake.run(lake.batch("sales", batch, [lake.land(f"id,name\n{rows}")]))
+        assert code == 0
+
+    merge(1, range(100))
+    looks.clear()
+    # WHEN one row of a hundred is hidden THEN the commit's own figures say that it is not worth a look
+    merge(2, range(1))
+    assert looks == []
+    # WHEN ten are THEN it is looked at
+    merge(3, range(10))
+    assert looks == ["table"]
+
+
 def test_maintenance_that_fails_or_takes_too_long_costs_no_batch_its_receipt(
     lake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

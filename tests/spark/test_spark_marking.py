@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,25 @@ def vectors(lake: Any, table: str, version: int) -> dict[str, int]:
     """Rows that are marked, by file, among those that this version adds."""
     added = [action["add"] for action in actions(lake, table, version) if "add" in action]
     return {add["path"]: add["deletionVector"]["cardinality"] for add in added if "deletionVector" in add}
+
+
+def test_few_rows_are_one_file_and_many_are_ranges(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tidegate_spark.engines import marking
+
+    # GIVEN rows in eight parts, in no order, in a session that leaves small partitions as they are
+    session = lake.spark.newSession()
+    session.conf.set("spark.sql.adaptive.enabled", "false")
+    rows = session.range(1000).orderBy("id", ascending=False).repartition(8)
+    # WHEN they are few enough THEN they are one part, by their key
+    few = marking.in_files(rows, 1000, ["id"])
+    assert few.rdd.getNumPartitions() == 1
+    assert [row.id for row in few.collect()] == list(range(1000))
+    # WHEN they aren't THEN each part has keys of its own
+    monkeypatch.setattr(marking, "_ONE_FILE_ROWS", 999)
+    parts = marking.in_files(rows, 1000, ["id"]).rdd.glom().collect()
+    ranges = sorted((min(part).id, max(part).id) for part in parts if part)
+    assert len(ranges) > 1
+    assert all(before[1] < after[0] for before, after in pairwise(ranges))
 
 
 @pytest.mark.parametrize("partition_by", [[], ["place"]])
