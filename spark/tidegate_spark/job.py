@@ -22,6 +22,7 @@ from tidegate_spark.errors import EarlierBatchFailed
 from tidegate_spark.logs import Log
 from tidegate_spark.lookups import remember_lookups
 from tidegate_spark.maintaining import maintain_after
+from tidegate_spark.progress import Progress, telling
 from tidegate_spark.storage import Storage
 from tidegate_spark.threads import in_threads
 from tidegate_spark.work import BatchOrder, Work, parse_work
@@ -59,9 +60,10 @@ def run(spark: SparkSession, work_uri: str, log: Log | None = None) -> int:
     work = replace(work, application_start_s=time.time() - _driver_started_at(spark))
     log = log.of(run_id=work.run_id, group=work.group, **{"pass": work.pass_number})
     tables = work.by_table()
-    answers = in_threads(
-        lambda orders: _merge_table(spark, orders, work, log), tables.values(), at_most=_TABLES_AT_ONCE
-    )
+    with telling(spark, storage, work, log) as progress:
+        answers = in_threads(
+            lambda orders: _merge_table(spark, orders, work, log, progress), tables.values(), at_most=_TABLES_AT_ONCE
+        )
     are_done = all(answers)
     log.info("Done", outcome="merged" if are_done else "failed", tables=list(tables))
     return 0 if are_done else 1
@@ -73,7 +75,7 @@ def _driver_started_at(spark: SparkSession) -> float:
     return float(jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getStartTime()) / 1000
 
 
-def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, log: Log) -> bool:
+def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, log: Log, progress: Progress) -> bool:
     """True if all of the table's batches are in it, merged or voided. Nothing gets out of here: other tables go on."""
     log = log.of(table=orders[0].table)
     failed: int | None = None
@@ -85,6 +87,7 @@ def _merge_table(spark: SparkSession, orders: Sequence[BatchOrder], work: Work, 
                 _refuse(session, storage, order, work, failed)
             elif merge_batch(session, storage, order=order, work=work, log=batch_log)["outcome"] == "failed":
                 failed = order.batch
+            progress.done(order)
         if failed is None:
             maintain_after(session, storage, order=orders[-1], work=work, now=datetime.now(UTC), log=log)
     except Exception as error:  # noqa: BLE001 - the last resort; no receipt means unknown

@@ -71,6 +71,18 @@ class Storage:
             stream.close()
         return True
 
+    def replace(self, uri: str, content: bytes) -> None:
+        """Write a file, over an older one too. Raises OSError."""
+        path = self.path(uri)
+        try:
+            stream = path.getFileSystem(self.conf).create(path, True)
+        except Py4JJavaError as refused:
+            raise OSError(_first_line(refused)) from refused
+        try:
+            stream.write(bytearray(content))
+        finally:
+            stream.close()
+
     def etag(self, uri: str) -> str | None:
         """The ETag of an object without its quotes; None where the file system knows none.
 

@@ -90,6 +90,27 @@ def job_limit(session: SparkSession, seconds: float) -> Iterator[None]:
             context.setLocalProperty(name, value)  # type: ignore[arg-type]
 
 
+@contextmanager
+def repeated(action: Callable[[], None], *, every_s: float) -> Iterator[None]:
+    """Do something beside the work again and again, the first time after so many seconds. It must not raise."""
+    is_over = threading.Event()
+
+    def repeat() -> None:
+        try:
+            while not is_over.wait(every_s):
+                action()
+        finally:
+            _give_connection_back()
+
+    repeater = threading.Thread(target=repeat, daemon=True)
+    repeater.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        repeater.join()
+
+
 def _give_connection_back() -> None:
     gateway: Any = SparkContext._gateway
     connection = gateway._gateway_client.get_thread_connection() if gateway is not None else None

@@ -182,6 +182,8 @@ class Work:
     pass_number: int
     group: str
     orders: tuple[BatchOrder, ...]
+    progress_uri: str | None = None
+    """Where to tell how far it is while it works."""
     application_start_s: float = 0.0
     """Seconds from the start of the application's driver to its first batch: measured, not read."""
 
@@ -220,6 +222,7 @@ def parse_work(raw: bytes, uri: str) -> Work:
             run_id=document["run_id"],
             pass_number=document["pass"],
             group=document["group"],
+            progress_uri=document.get("progress_uri"),
             orders=tuple(
                 BatchOrder(
                     table=entry["table"],

@@ -6,7 +6,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from tidegate.adapters.clusters import EmrClusters
-from tidegate.errors import Throttled
+from tidegate.errors import ScalingRefused, Throttled
+from tidegate.scaling import ScalingLimits
 
 
 def start(name: str, **fields: Any) -> str:
@@ -72,3 +73,27 @@ def test_a_cluster_is_ended_twice_without_harm(aws: None) -> None:
     for _ in range(2):
         clusters.end(cluster)
     assert clusters.of_stack("tidegate") == []
+
+
+def test_limits_are_set_in_units_and_what_emr_refuses_has_a_name(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters, asked = EmrClusters(), list[Any]()
+    codes = ["", "ValidationException", "ThrottlingException"]
+
+    def answer(**request: Any) -> None:
+        asked.append(request)
+        code = codes[len(asked) - 1]
+        if code:
+            raise ClientError({"Error": {"Code": code, "Message": "it is terminating"}}, "PutManagedScalingPolicy")
+
+    monkeypatch.setattr(clusters._client, "put_managed_scaling_policy", answer)
+    clusters.scale("j-1", ScalingLimits(1, 6, 2, 1))
+    assert asked == [{
+        "ClusterId": "j-1",
+        "ManagedScalingPolicy": {"ComputeLimits": {
+            "UnitType": "InstanceFleetUnits", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 6,
+            "MaximumOnDemandCapacityUnits": 2, "MaximumCoreCapacityUnits": 1,
+        }},
+    }]  # fmt: skip
+    for named in (ScalingRefused, Throttled):
+        with pytest.raises(named):
+            clusters.scale("j-1", ScalingLimits(1, 6, 2, 1))

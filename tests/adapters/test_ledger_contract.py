@@ -14,7 +14,10 @@ from tidegate.history import MERGES_KEPT, MergeSample, StartUpSample
 from tidegate.ports import Batch, Ledger, OpenClaim, Waiting
 from tidegate.receipts import Merged, RejectedFile, Voided
 from tidegate.reconciling import Counts, Marker, Round
+from tidegate.run_size import CAPS
 from tidegate.runs import Run
+from tidegate.scaling import ScalingLimits, ScalingState
+from tidegate.scaling_record import ScalingLook
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CLAIM = OpenClaim(1, "s3://control/batches/flights/000000000001/candidates-1.json")
@@ -503,6 +506,35 @@ class TestHistory:
     def test_what_was_not_measured_is_not_learned(self, ledger: Ledger) -> None:
         ledger.learn_start_up(StartUpSample(NOW, "c", -5.0), NOW)
         assert ledger.start_ups() == ()
+
+
+class TestScaling:
+    LIMITS = ScalingLimits(1, 4, 1)
+    STATE = ScalingState(
+        "j-1", LIMITS, CAPS, changes=(NOW - timedelta(minutes=5),), busy_since=NOW - timedelta(minutes=1), seen_at=NOW
+    )
+    LOOK = ScalingLook(NOW, "j-1", "raise", "the deadline is at risk", 4, units_running=1.5, done_bytes=7,
+                       deadline=NOW + timedelta(hours=1), late_by_s=-12.25)  # fmt: skip
+
+    def test_begins_with_nothing(self, ledger: Ledger) -> None:
+        assert ledger.scaling_state("r") == (None, "")
+        assert list(ledger.scaling_looks("r")) == []
+
+    def test_goes_on_from_the_last_look_and_keeps_each(self, ledger: Ledger) -> None:
+        assert ledger.record_scaling("r", self.LOOK, self.STATE, "")
+        state, seen = ledger.scaling_state("r")
+        assert state == self.STATE
+        later = replace(self.LOOK, at=NOW + timedelta(minutes=1), action="hold", late_by_s=None, deadline=None)
+        assert ledger.record_scaling("r", later, replace(self.STATE, changes=()), seen)
+        assert list(ledger.scaling_looks("r")) == [self.LOOK, later]
+        assert list(ledger.scaling_looks("another")) == []
+
+    def test_of_two_that_look_at_once_one_is_kept(self, ledger: Ledger) -> None:
+        assert ledger.record_scaling("r", self.LOOK, self.STATE, "")
+        late = replace(self.LOOK, at=NOW + timedelta(seconds=1))
+        assert not ledger.record_scaling("r", late, replace(self.STATE, cluster_id="j-2"), "")
+        assert ledger.scaling_state("r")[0] == self.STATE
+        assert list(ledger.scaling_looks("r")) == [self.LOOK]
 
 
 class TestRuns:

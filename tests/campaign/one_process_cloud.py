@@ -199,7 +199,7 @@ class OneProcessCloud:
 
     def reset(self, contracts_document: str | None = None) -> None:
         """A new stack, with nothing in it. Whatever still lives of the old one dies."""
-        from ministack.services import dynamodb, eventbridge, glue, s3, stepfunctions
+        from ministack.services import cloudwatch, dynamodb, eventbridge, glue, s3, stepfunctions
 
         self.intercept, self.intercept_task = (lambda _life, _name, send: send()), Task.call
 
@@ -209,7 +209,7 @@ class OneProcessCloud:
             if execution["status"] == "RUNNING":
                 stepfunctions._stop_execution({"executionArn": execution["executionArn"]})
         self.engine.reset()
-        for service in (dynamodb, s3, stepfunctions, eventbridge, glue):
+        for service in (dynamodb, s3, stepfunctions, eventbridge, glue, cloudwatch):
             service.reset()
         for kept in (self.queue, self.dead_letters, self.landed, self.events, self.lives, self.failures):
             kept.clear()
@@ -339,6 +339,37 @@ class OneProcessCloud:
             else:
                 break
         self.wait_clusters_to_end()
+
+    def weigh_work(self, size_bytes: int) -> None:
+        """Have each batch that is at work weigh so much and be due in an hour, as far as scaling knows."""
+        for found in self.s3.list_objects_v2(Bucket=CONTROL, Prefix="runs/").get("Contents", []):
+            document = json.loads(self.s3.get_object(Bucket=CONTROL, Key=found["Key"])["Body"].read())
+            for batch in document["batches"]:
+                batch |= {"size_bytes": size_bytes, "deadline": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+            self.s3.put_object(Bucket=CONTROL, Key=found["Key"], Body=json.dumps(document).encode())
+            told = {"group": document["group"], "at": datetime.now(UTC).isoformat(), "done": [], "cores": 4,
+                    "busy_cores": 4, "core_s": 10.0, "input_bytes": 0, "shuffles": False}  # fmt: skip
+            key = document["progress_uri"].removeprefix(f"s3://{CONTROL}/")
+            self.s3.put_object(Bucket=CONTROL, Key=key, Body=json.dumps(told).encode())
+
+    def measure_clusters(self) -> None:
+        """EMR's metrics of the clusters that live: all at work."""
+        values = {"YARNMemoryAvailablePercentage": 2.0, "ContainerPendingRatio": 3.0, "AppsPending": 0.0}
+        with self.engine.reading():
+            alive = [each.id for each in self.engine.clusters.values() if each.ended_s is None]
+        data = [
+            {"MetricName": name, "Value": value, "Dimensions": [{"Name": "JobFlowId", "Value": cluster_id}]}
+            for cluster_id in alive
+            for name, value in values.items()
+        ]
+        _client("cloudwatch").put_metric_data(Namespace="AWS/ElasticMapReduce", MetricData=data)
+
+    def look_at_clusters(self) -> None:
+        """The minute of scale_cluster."""
+        try:
+            self.invoke("scale_cluster", {"scale": "scheduled"})
+        except FunctionFailed as failed:
+            self.failures.append(f"scale_cluster: {failed}")
 
     def wait_executions(self, limit_s: float = 90) -> None:
         """Until no execution runs."""
@@ -801,7 +832,7 @@ def _install_gaps(here: Any) -> Any:
     from botocore import endpoint
     from botocore.httpsession import URLLib3Session
     from ministack import app  # noqa: F401 - its services expect to be imported after it
-    from ministack.services import dynamodb, emr, eventbridge, glue, s3, sqs, stepfunctions
+    from ministack.services import cloudwatch, dynamodb, emr, eventbridge, glue, s3, sqs, stepfunctions
     from tidegate_local import emr as local_emr
     from tidegate_local import server, stepfunctions_emr
 
@@ -814,7 +845,7 @@ def _install_gaps(here: Any) -> Any:
     _give_emr_its_roles()
     glue.handle_request = _at_once(glue._handle_request_sync)
     services = {"s3": s3, "dynamodb": dynamodb, "states": stepfunctions, "elasticmapreduce": emr, "sqs": sqs,
-                "events": eventbridge, "glue": glue}  # fmt: skip
+                "events": eventbridge, "glue": glue, "monitoring": cloudwatch}  # fmt: skip
 
     def send(_session: Any, request: Any) -> Any:
         return _send(services, request)

@@ -296,6 +296,19 @@ def more_lands(world: World) -> None:
     world.before_merge.append(land_more)
 
 
+def behind(world: World) -> None:
+    """A run is behind: its cluster is looked at while its step runs, by the schedule and by an alarm."""
+
+    def look(_step: Life) -> None:
+        world.cloud.weigh_work(10**12)
+        world.cloud.measure_clusters()
+        for _ in range(2):
+            world.cloud.look_at_clusters()
+
+    world.land("airlines/a.csv")
+    world.before_merge.append(look)
+
+
 def stopped(world: World) -> None:
     """A person stops the execution while its step runs: the step is ended before it has merged anything."""
 
@@ -356,6 +369,7 @@ SCENARIOS: dict[str, Script] = {
         overwritten,
         no_capacity,
         more_lands,
+        behind,
         stopped,
         stopped_late,
         replayed,

@@ -1,12 +1,14 @@
 """Executions and clusters in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.catalog import FoundEntry, TableInput
 from tidegate.clusters import Cluster, EndReason
-from tidegate.errors import NotRegistered
+from tidegate.errors import NotRegistered, TidegateError
+from tidegate.readings import Metrics
+from tidegate.scaling import ScalingLimits
 from tidegate.sizing import is_cluster_of, parse_cluster_name
 
 
@@ -37,6 +39,10 @@ class FakeClusters:
         self.tags: dict[str, str] = {}
         """The stack that a cluster is tagged with, if it is not the one that its name begins with."""
         self.ended: list[str] = []
+        self.limits: dict[str, list[ScalingLimits]] = {}
+        """Those that were set, the newest last."""
+        self.refuses: TidegateError | None = None
+        """What setting limits is answered with."""
 
     def alive(self, stack: str, run_id: str) -> list[str]:
         return [cluster for cluster, name in self.names.items() if is_cluster_of(name, stack, run_id)]
@@ -61,6 +67,21 @@ class FakeClusters:
 
     def why_ended(self, cluster_id: str) -> EndReason | None:
         return self.reasons.get(cluster_id)
+
+    def scale(self, cluster_id: str, limits: ScalingLimits) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.limits.setdefault(cluster_id, []).append(limits)
+
+
+class FakeReadings:
+    """Keeps to `tidegate.ports.Readings`."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, Metrics] = {}
+
+    def of(self, cluster_ids: Collection[str], now: datetime) -> dict[str, Metrics]:
+        return {cluster_id: self.metrics[cluster_id] for cluster_id in cluster_ids if cluster_id in self.metrics}
 
 
 class FakeCatalog:

@@ -23,6 +23,8 @@ from tidegate.ports import Batch, Head, Lease, OpenClaim, Table, Waiting
 from tidegate.receipts import Merged, Voided
 from tidegate.reconciling import Round
 from tidegate.runs import Run, RunState
+from tidegate.scaling import ScalingState
+from tidegate.scaling_record import ScalingLook, decode_state, encode_state
 
 
 class FakeLedger:
@@ -39,6 +41,8 @@ class FakeLedger:
         self.admitted: dict[str, int] = {}
         self.start_up_samples: tuple[StartUpSample, ...] = ()
         self.merge_samples: dict[str, tuple[MergeSample, ...]] = {}
+        self.scaling: dict[str, str] = {}
+        self.looks: dict[str, list[ScalingLook]] = {}
         self.stack_pause: str | None = None
         self.round: Round | None = None
         self._lock = threading.RLock()
@@ -331,6 +335,21 @@ class FakeLedger:
         with self._lock:
             known = learn(self.merge_samples.get(table, ()), sample, now, succeeded=True)
             self.merge_samples[table] = decode_merges(encode_history(known))
+
+    def scaling_state(self, run_id: str) -> tuple[ScalingState | None, str]:
+        text = self.scaling.get(run_id, "")
+        return decode_state(text), text
+
+    def record_scaling(self, run_id: str, look: ScalingLook, state: ScalingState, seen: str) -> bool:
+        with self._lock:
+            if self.scaling.get(run_id, "") != seen:
+                return False
+            self.scaling[run_id] = encode_state(state)
+            self.looks.setdefault(run_id, []).append(look)
+            return True
+
+    def scaling_looks(self, run_id: str) -> Iterator[ScalingLook]:
+        yield from self.looks.get(run_id, [])
 
     def pause(self, table: str | None, reason: str, now: datetime) -> None:
         if table is None:

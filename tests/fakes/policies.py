@@ -130,6 +130,8 @@ def rights_for(service: str, operation: str, request: Mapping[str, Any]) -> Iter
         yield from _rights_on_s3(operation, request)
     elif service == "sfn":
         yield f"states:{operation}", str(request.get("stateMachineArn") or request["executionArn"])
+    elif service == "cloudwatch":
+        yield f"cloudwatch:{operation}", "*"
     elif service == "emr" and operation == "ListClusters":
         yield "elasticmapreduce:ListClusters", "*"
     elif service == "emr":

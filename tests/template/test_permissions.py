@@ -19,6 +19,7 @@ PREFIXES = {
     "objects": "s3",
     "machine": "states",
     "clusters": "elasticmapreduce",
+    "readings": "cloudwatch",
     "catalog": "glue",
     "bus": "events",
 }

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -58,7 +59,10 @@ class TestTheWork:
         document = json.loads(plane.objects.by_uri[plan["groups"][0]["work_uri"]])
         assert plan["groups"][0]["work_uri"] == "s3://control/runs/r/0/g0.json"
         batch = document.pop("batches")[0]
-        assert document == {"schema": 1, "run_id": "r", "pass": 0, "group": "g0"}
+        assert document == {
+            "schema": 1, "run_id": "r", "pass": 0, "group": "g0",
+            "progress_uri": "s3://control/progress/r/0/g0.json",
+        }  # fmt: skip
         assert len(batch.pop("manifest_sha256")) == 64
         assert batch == {
             "table": "flights",
@@ -69,7 +73,16 @@ class TestTheWork:
             "locations": {},
             "receipt_uri": "s3://control/receipts/flights/000000000001/r-0.json",
             "maintenance": True,
+            "size_bytes": 5,
+            "files": 1,
+            "deadline": None,
         }
+
+    def test_a_work_file_says_until_when_its_batches_must_be_queryable(self) -> None:
+        plane = ControlPlane(freshness={"kind": "within", "seconds": 900})
+        arrival = plane.land("flights/2013-01/a.csv")
+        [work] = plane.work_of(plane.plan(RUN, execution("r-1")))
+        assert work["deadline"] == (arrival.event_time + timedelta(seconds=900)).isoformat()
 
     def test_planning_again_gives_the_same_batches(self) -> None:
         # GIVEN Step Functions retries the function after a lost answer

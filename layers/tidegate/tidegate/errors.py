@@ -53,6 +53,10 @@ class LedgerBehind(TidegateError):
     """The ledger hands out a batch number that was used before: it was restored to an earlier moment, or lost."""
 
 
+class ScalingRefused(TidegateError):
+    """EMR does not take the limits: the cluster has ended, or they are not what it allows. Those that are, stay."""
+
+
 class Throttled(TidegateError):
     """AWS asked for fewer calls, and botocore's own retries did not help. Trying again later does."""
 

@@ -10,9 +10,12 @@ from tidegate.catalog import Catalogued, FoundEntry, TableInput
 from tidegate.clusters import Cluster, EndReason
 from tidegate.failures import RetryDecision
 from tidegate.history import MergeSample, StartUpSample
+from tidegate.readings import Metrics
 from tidegate.receipts import Merged, Voided
 from tidegate.reconciling import Marker, Round, VersionsPage
 from tidegate.runs import Run, RunState
+from tidegate.scaling import ScalingLimits, ScalingState
+from tidegate.scaling_record import ScalingLook
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,15 @@ class Ledger(Protocol):
     def learn_merge(self, table: str, sample: MergeSample, now: datetime) -> None:
         """Add a merge of a table to those that are known, if it isn't among them."""
 
+    def scaling_state(self, run_id: str) -> tuple[ScalingState | None, str]:
+        """With what the next look at a run's cluster decides, and how it is written, which `record_scaling` takes."""
+
+    def record_scaling(self, run_id: str, look: ScalingLook, state: ScalingState, seen: str) -> bool:
+        """Keep a look and the state after it. False if the state is no longer as `seen`: somebody else has looked."""
+
+    def scaling_looks(self, run_id: str) -> Iterator[ScalingLook]:
+        """Every look at a run's clusters, the oldest first."""
+
     def paused_stack(self) -> str | None:
         """Why all tables are paused, if they are."""
 
@@ -319,6 +331,16 @@ class Clusters(Protocol):
 
     def why_ended(self, cluster_id: str) -> EndReason | None:
         """Why a cluster has ended or is ending, in EMR's own words; None if it lives or is unknown."""
+
+    def scale(self, cluster_id: str, limits: ScalingLimits) -> None:
+        """Set the limits of managed scaling. Doing it twice does no harm. Raises ScalingRefused."""
+
+
+class Readings(Protocol):
+    """EMR's metrics in CloudWatch."""
+
+    def of(self, cluster_ids: Collection[str], now: datetime) -> dict[str, Metrics]:
+        """The newest metrics of each cluster that has any. Raises Throttled."""
 
 
 class Catalog(Protocol):

@@ -95,8 +95,7 @@ def decide_size(work: Sequence[TableWork], steps: int, *, rates: Rates = ASSUMED
     by_deadline, hurried = _units_by_deadline(work, rates)
     cap = caps.units
     units = min(cap, max(by_size, by_deadline))
-    # Scaling may raise it as far as the caps; at first there is room for one unit beside the core.
-    maximum_units = min(cap, max(2, units))
+    maximum_units = first_limit(units, caps)
     concurrency = max(1, min(MAXIMUM_STEPS, steps, 2 * units))  # two executors a unit: one for each application
     largest = max((each.weight_bytes for each in work), default=0)
     files = sum(each.files for each in work)
@@ -104,8 +103,14 @@ def decide_size(work: Sequence[TableWork], steps: int, *, rates: Rates = ASSUMED
     said += f", {by_deadline} to have {hurried} in time" if hurried else ", no deadline asks for more"
     if max(by_size, by_deadline) > cap:
         said += f"; no more than {cap} are allowed" + (f", so {hurried} may be late" if by_deadline > cap else "")
-    spark = settings_for(max(largest, weight // max(1, steps)), units, maximum_units, concurrency)
+    # Executors up to the caps: whatever scaling adds later has to be asked for by an application that runs by then.
+    spark = settings_for(max(largest, weight // max(1, steps)), units, cap, concurrency)
     return RunSize(units, maximum_units, concurrency, spark, said)
+
+
+def first_limit(units: int, caps: UnitCaps) -> int:
+    """Managed scaling's first limit for a run of so many units: room for one beside the core. Scaling may raise it."""
+    return min(caps.units, max(2, units))
 
 
 def _units_by_deadline(work: Sequence[TableWork], rates: Rates) -> tuple[int, str | None]:

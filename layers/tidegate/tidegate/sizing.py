@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.launches import LAUNCH_OPTIONS
+from tidegate.launches import LAUNCH_OPTIONS, LaunchOption
 from tidegate.run_size import MAXIMUM_STEPS, MAXIMUM_UNITS, RunSize, units_by_size
+from tidegate.scaling import ScalingLimits
 
 IDLE_TIMEOUT_S = 600
 """EMR itself ends a cluster that has been idle for so long, whoever forgot it."""
@@ -103,16 +104,16 @@ def size_cluster(
         fleets.append(_fleet("task", "TASK", spot=task_units, types=types))
     elif task_units:
         fleets.append(_fleet("task", "TASK", on_demand=task_units, types=types))
-    maximum_units = size.maximum_units if size is not None else 1 + max(1, task_units)
+    limits = first_limits(size.maximum_units if size is not None else 1 + max(1, task_units), option)
     what = size.reason if size is not None else f"{size_bytes:,} bytes in {steps} steps"
     return ClusterPlan(
         name=cluster_name(stack, run_id, pass_, launch + 1),
         fleets=tuple(fleets),
         step_concurrency=concurrency,
-        minimum_units=1,
-        maximum_units=maximum_units,
-        maximum_on_demand_units=1 if option.uses_spot else maximum_units,
-        maximum_core_units=1,
+        minimum_units=limits.minimum_units,
+        maximum_units=limits.maximum_units,
+        maximum_on_demand_units=limits.maximum_on_demand_units,
+        maximum_core_units=limits.maximum_core_units,
         idle_timeout_s=IDLE_TIMEOUT_S,
         tags=(
             {"Key": "tidegate:stack", "Value": stack},
@@ -122,6 +123,16 @@ def size_cluster(
         ),
         reason=f"{what}: one core and {task_units} task units ({option.name})",
         spark=size.spark.as_configuration() if size is not None else None,
+    )
+
+
+def first_limits(maximum_units: int, option: LaunchOption) -> ScalingLimits:
+    """What managed scaling is told at first: one core unit, and On-Demand for no other where Spot is used."""
+    return ScalingLimits(
+        minimum_units=1,
+        maximum_units=maximum_units,
+        maximum_on_demand_units=1 if option.uses_spot else maximum_units,
+        maximum_core_units=1,
     )
 
 

@@ -7,6 +7,8 @@ from botocore.exceptions import ClientError
 
 from tidegate.adapters.clients import CONFIG, code_of, throttling_named
 from tidegate.clusters import Cluster, EndReason
+from tidegate.errors import ScalingRefused
+from tidegate.scaling import ScalingLimits
 from tidegate.sizing import is_cluster_of, parse_cluster_name
 
 _ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
@@ -70,3 +72,23 @@ class EmrClusters:
         reason = status.get("StateChangeReason", {})
         was_ready = "ReadyDateTime" in status.get("Timeline", {})
         return EndReason(reason.get("Code", ""), reason.get("Message", ""), status["State"], was_ready)
+
+    def scale(self, cluster_id: str, limits: ScalingLimits) -> None:
+        policy = {
+            "ComputeLimits": {
+                "UnitType": "InstanceFleetUnits",
+                "MinimumCapacityUnits": limits.minimum_units,
+                "MaximumCapacityUnits": limits.maximum_units,
+                "MaximumOnDemandCapacityUnits": limits.maximum_on_demand_units,
+                "MaximumCoreCapacityUnits": limits.maximum_core_units,
+            }
+        }
+        try:
+            with throttling_named("elasticmapreduce:PutManagedScalingPolicy"):
+                self._client.put_managed_scaling_policy(ClusterId=cluster_id, ManagedScalingPolicy=policy)
+        except ClientError as error:
+            if code_of(error) in {"InvalidRequestException", "ValidationException", "AccessDeniedException"}:
+                raise ScalingRefused(
+                    f"EMR refuses limits {policy['ComputeLimits']} for {cluster_id}: {error}"
+                ) from error
+            raise

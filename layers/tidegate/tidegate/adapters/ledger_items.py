@@ -84,6 +84,11 @@ def history_key(table: str | None) -> dict[str, str]:
     return {"pk": "stack" if table is None else f"table#{table}", "sk": "history"}
 
 
+def scaling_key(run_id: str, at: datetime | None = None) -> dict[str, str]:
+    """Of a run's scaling, or of one look at it. Not on the run's item, which is large: this is written each minute."""
+    return {"pk": f"run#{run_id}", "sk": "scaling" if at is None else f"look#{iso(at)}"}
+
+
 def execution_key(execution_arn: str) -> dict[str, str]:
     return {"pk": f"execution#{execution_arn}", "sk": "execution"}
 

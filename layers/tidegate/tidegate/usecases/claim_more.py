@@ -76,7 +76,7 @@ def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, 
         "pass": run.attempt,
         "work": "merge",
         "reason": f"{len(plan.work)} more tables of {plan.size_bytes:,} bytes while the cluster is warm",
-        "groups": write_work(run, plan, ports),
+        "groups": write_work(run, plan, ports=ports, contracts=contracts),
         "held": plan.held[:20],
     }
 

@@ -101,10 +101,8 @@ def table_work(plan: Plan, contracts: Contracts, now: datetime) -> list[TableWor
     """What sizing needs to know of a plan. `asap` promises no time, and a void is done in none."""
 
     def deadline_in_s(batch: Batch) -> float | None:
-        freshness = contracts.by_table[batch.table].freshness
-        if freshness.kind == "asap":
-            return None
-        return (deadline_of(batch.oldest_event_time, freshness) - now).total_seconds()
+        deadline = _deadline(batch, contracts)
+        return None if deadline is None else (deadline - now).total_seconds()
 
     return [
         TableWork(each.batch.table, each.batch.size_bytes, each.batch.files, deadline_in_s=deadline_in_s(each.batch))
@@ -113,12 +111,18 @@ def table_work(plan: Plan, contracts: Contracts, now: datetime) -> list[TableWor
     ]
 
 
-def write_work(run: Run, plan: Plan, ports: PlanPorts) -> list[dict[str, Any]]:
+def _deadline(batch: Batch, contracts: Contracts) -> datetime | None:
+    """When a batch must be queryable; None if nothing is promised."""
+    freshness = contracts.by_table[batch.table].freshness
+    return None if freshness.kind == "asap" else deadline_of(batch.oldest_event_time, freshness)
+
+
+def write_work(run: Run, plan: Plan, *, ports: PlanPorts, contracts: Contracts) -> list[dict[str, Any]]:
     """Write the work files of an attempt; the step groups as the state machine reads them.
 
     What is beyond a round's limit stays unsettled, and the next round picks it up.
     """
-    entries = {each.batch.table: _work_entry(run, each, ports) for each in plan.work}
+    entries = {each.batch.table: _work_entry(run, each, ports, _deadline(each.batch, contracts)) for each in plan.work}
     payload = []
     for group in group_steps({each.batch.table: each.batch.size_bytes for each in plan.work})[:GROUPS_A_ROUND]:
         uri = f"s3://{ports.control_bucket}/runs/{run.run_id}/{run.attempt}/{group.name}.json"
@@ -127,6 +131,7 @@ def write_work(run: Run, plan: Plan, ports: PlanPorts) -> list[dict[str, Any]]:
             "run_id": run.run_id,
             "pass": run.attempt,
             "group": group.name,
+            "progress_uri": progress_uri(ports.control_bucket, run, group.name),
             "batches": [entries[table] for table in group.tables],
         }
         ports.objects.write(uri, json.dumps(document).encode())
@@ -137,6 +142,11 @@ def write_work(run: Run, plan: Plan, ports: PlanPorts) -> list[dict[str, Any]]:
             "step_name": f"tidegate {run.run_id} {run.attempt} {group.name}",
         })  # fmt: skip
     return payload
+
+
+def progress_uri(control_bucket: str, run: Run, group: str) -> str:
+    """Where a group of this attempt tells how far it is."""
+    return f"s3://{control_bucket}/progress/{run.run_id}/{run.attempt}/{group}.json"
 
 
 def is_dead(run_id: str, ports: PlanPorts) -> bool:
@@ -211,8 +221,8 @@ def _batch_of(
     )
 
 
-def _work_entry(run: Run, planned: Planned, ports: PlanPorts) -> dict[str, Any]:
-    """What the job is told of one batch in this attempt."""
+def _work_entry(run: Run, planned: Planned, ports: PlanPorts, deadline: datetime | None) -> dict[str, Any]:
+    """What the job is told of one batch in this attempt. Size and deadline are for scaling, which reads it too."""
     batch = planned.batch
     return {
         "table": batch.table,
@@ -224,6 +234,9 @@ def _work_entry(run: Run, planned: Planned, ports: PlanPorts) -> dict[str, Any]:
         "locations": dict(planned.locations),
         "receipt_uri": receipt_uri(ports.control_bucket, batch.table, batch.number, run.run_id, run.attempt),
         "maintenance": planned.maintenance,
+        "size_bytes": batch.size_bytes,
+        "files": batch.files,
+        "deadline": None if deadline is None else deadline.isoformat(),
     }
 
 

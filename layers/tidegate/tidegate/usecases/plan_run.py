@@ -123,7 +123,7 @@ def _tables_of(request: RunRequest, known: Run | None, ledger: Ledger, contracts
 
 
 def _payload(run: Run, plan: Plan, *, ports: PlanPorts, contracts: Contracts, now: datetime) -> dict[str, Any]:
-    groups = write_work(run, plan, ports)
+    groups = write_work(run, plan, ports=ports, contracts=contracts)
     work = table_work(plan, contracts, now)
     rates = take_rates(ports.ledger, [each.table for each in work], now)
     size = decide_size(work, len(groups), rates=rates)
