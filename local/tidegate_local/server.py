@@ -13,6 +13,7 @@ from tidegate_local import settings
 from tidegate_local.settings import Settings
 
 GAPS = (
+    "tidegate_local.cloudformation_alarms",
     "tidegate_local.cloudformation_emr",
     "tidegate_local.emr",
     "tidegate_local.event_log",

@@ -105,12 +105,12 @@ class _Meter:
         now = time.monotonic()
         self._core_s += cores * (now - self._read_at)
         self._read_at = now
-        jobs = [self._tracker.getJobInfo(job) for job in self._tracker.getActiveJobsIds()]
         return {
             "cores": cores,
             "busy_cores": min(busy, cores),
             "core_s": round(self._core_s, 1),
             "input_bytes": read_bytes,
-            # A job of several stages has shuffled between them: what is taken away then is made again.
-            "shuffles": any(job is not None and len(job.stageIds) > 1 for job in jobs),
+            # Adaptive execution runs each side of a shuffle as a job of its own, so any job may be one: what is then taken
+            # away has to be made again.
+            "shuffles": bool(self._tracker.getActiveJobsIds()),
         }
