@@ -110,7 +110,7 @@ class _Meter:
             "busy_cores": min(busy, cores),
             "core_s": round(self._core_s, 1),
             "input_bytes": read_bytes,
-            # Adaptive execution runs each side of a shuffle as a job of its own, so any job may be one: what is then taken
-            # away has to be made again.
+            # Adaptive execution runs each side of a shuffle as a job of its own, so any job may be one: what is taken
+            # away then has to be made again.
             "shuffles": bool(self._tracker.getActiveJobsIds()),
         }
