@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fakes.contracts import contracts, document
 from tidegate.contracts import parse_contracts
+from tidegate.quiet_hours import QuietHours
 from tidegate_cli.contracts.check import check_folder
 from tidegate_cli.contracts.compile import compile_contracts
 
@@ -37,3 +38,13 @@ def test_a_schema_of_another_time_is_refused() -> None:
 def test_the_manifest_gets_the_whole_of_it() -> None:
     compiled = contracts().by_table["flights"].compiled
     assert {"columns", "merge", "format", "sha256"} <= set(compiled)
+
+
+def test_quiet_hours_of_a_table_hold_in_dispatch() -> None:
+    # GIVEN a contract with quiet hours, compiled as the build does it
+    checked = check_folder(ROOT / "tables")
+    quiet = [each.model_copy(update={"quiet_hours": "22:00-06:00 Europe/Berlin"}) for each in checked.contracts]
+    read = parse_contracts(compile_contracts(quiet).decode())
+    # THEN the functions read them
+    assert read.by_table["flights"].quiet_hours == QuietHours("22:00", "06:00", "Europe/Berlin")
+    assert parse_contracts(compile_contracts(checked.contracts).decode()).by_table["flights"].quiet_hours is None

@@ -112,6 +112,27 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"maintenance": "off"}, "maintenance: must have fields, such as {name: value}"),
     ({"evolution": "adds_columns"}, "evolution: 'adds_columns' is not known; did you mean 'add_columns'?"),
+    (
+        {"freshness": "5m"},
+        "freshness: a start-up takes up to 420 s and a merge 120 s: 5m can't be kept; write 9m or more, or asap",
+    ),
+    (
+        {"freshness": "9m"},
+        "warning: freshness: will be missed now and then: a start-up takes up to 600 s and a merge 120 s: 9m can't be kept; write 12m or more, or asap",
+    ),
+    (
+        {"freshness": "1h", "quiet_hours": "22:00-06:00 UTC"},
+        "warning: freshness: will be missed now and then: a start-up takes up to 600 s and a merge 120 s, after up to 8.0 h of quiet hours: 60m can't be kept; write 492m or more, or asap",
+    ),
+    (
+        {"quiet_hours": "at night"},
+        "quiet_hours: 'at night' are no quiet hours; write them as 22:00-06:00 Europe/Berlin",
+    ),
+    ({"quiet_hours": "22:00-06:00 Europe/Berln"}, "quiet_hours: 'Europe/Berln' is not a time zone"),
+    (
+        {"quiet_hours": "06:00-06:00 UTC"},
+        "quiet_hours: quiet hours from 06:00 to 06:00 are none, or all day: pause the table instead",
+    ),
     ({"change_data_feed": "yes"}, "change_data_feed: must be true or false"),
     ({"expectations": {"name": "a"}}, "expectations: must be a list, such as [a, b]"),
     ({"transform": 5}, "transform: must be text; put it in quotes"),

@@ -149,6 +149,7 @@ _GOES: Mapping[str, Callable[[Any, Any], str]] = {
     ),
     "maintenance": lambda *_: "holds from the next run on",
     "freshness": lambda *_: "holds from the deploy on",
+    "quiet_hours": lambda *_: "hold from the deploy on",
     "batch": lambda *_: "holds for batches that are made from now on",
 }
 """Fields that may change, and what comes of it."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
+
+from tidegate.quiet_hours import parse_quiet_hours
 
 from tidegate_cli.contracts import durations, freshness, landing, sql, transform
 from tidegate_cli.contracts.merge import Snapshot
@@ -43,6 +46,7 @@ def compile_contract(contract: Contract) -> dict[str, Any]:
         "partition_by": contract.partition_by,
         "cluster_by": contract.cluster_by,
         "freshness": freshness.parse(contract.freshness),
+        "quiet_hours": _quiet_hours(contract),
         "readers": contract.readers,
         "expectations": [
             {**expectation.model_dump(), "check": sql.in_own_words(expectation.check)}
@@ -55,6 +59,10 @@ def compile_contract(contract: Contract) -> dict[str, Any]:
         "batch": contract.batch.model_dump(),
     }
     return {**entry, "sha256": hash_of(entry)}
+
+
+def _quiet_hours(contract: Contract) -> dict[str, str] | None:
+    return None if contract.quiet_hours is None else asdict(parse_quiet_hours(contract.quiet_hours))
 
 
 def _options(contract: Contract) -> dict[str, Any]:

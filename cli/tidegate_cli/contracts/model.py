@@ -6,6 +6,8 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from tidegate.quiet_hours import PATTERN as QUIET_HOURS
+from tidegate.quiet_hours import parse_quiet_hours
 
 from tidegate_cli.contracts import durations, freshness, landing, types
 from tidegate_cli.contracts.findings import did_you_mean
@@ -57,6 +59,11 @@ def _transform(text: str) -> str:
 
 def _freshness(text: str) -> str:
     freshness.parse(text)
+    return text
+
+
+def _quiet_hours(text: str) -> str:
+    parse_quiet_hours(text)
     return text
 
 
@@ -169,6 +176,12 @@ class Contract(Part):
     freshness: Annotated[str, AfterValidator(_freshness), Field(json_schema_extra={"pattern": freshness.PATTERN})]
     """From landed to queryable: `15m`, `2h`, `1d`, `by 06:00 Europe/Berlin`, or `asap`. The more time there
     is, the more arrivals share a cluster, and the less they cost."""
+    quiet_hours: (
+        Annotated[str, AfterValidator(_quiet_hours), Field(json_schema_extra={"pattern": f"^{QUIET_HOURS}$"})] | None
+    ) = None
+    """When no run begins for the table, each day: `22:00-06:00 Europe/Berlin`. What has to be fresh within these hours
+    is merged before they begin, and what lands in them afterwards. The stack's own are the parameter `QuietHours`;
+    both hold."""
     partition_by: list[str] = Field(default_factory=list)
     """Columns whose values become folders. A partition column that is also a key lets a merge skip the other
     folders. An empty text is null in such a column."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -97,6 +97,8 @@ def _doc(kind: Any) -> str:
 def _kind(kind: Any) -> str:
     simple = {str: "text", bool: "true or false", int: "number", list: "list of text", dict: "name: type"}
     origin = get_origin(kind) or kind
+    if origin is Annotated:
+        return _kind(get_args(kind)[0])
     if origin is list and isinstance(get_args(kind)[0], type) and issubclass(get_args(kind)[0], BaseModel):
         return "list, see below"
     if origin is Literal:

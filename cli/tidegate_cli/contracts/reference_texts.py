@@ -81,7 +81,8 @@ stack can't be reached or read.
 
 | change | |
 | --- | --- |
-| a new table; freshness, batch, maintenance, tombstones, readers, expectations, evolution, change data feed | goes |
+| a new table; freshness, quiet hours, batch, maintenance, tombstones | goes |
+| readers, expectations, evolution, change data feed | goes |
 | a new column | under `evolution: add_columns` or `widen`; rows that are there have null in it |
 | naming a column that files brought under `add_columns` | as `string`, which it is in the table |
 | a wider type | under `evolution: widen`; not for keys, `sequence_by`, periods and `partition_by` |

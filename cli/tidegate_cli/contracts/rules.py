@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import combinations
 
-from tidegate_cli.contracts import durations, landing, sql, strategies, transform, types
+from tidegate.contracts import Freshness
+from tidegate.freshness_check import check_freshness
+from tidegate.quiet_hours import QuietHours, parse_quiet_hours
+from tidegate.rates import USUAL_START_UP_S, Rates
+from tidegate.stack_limits import TICK_S, StackLimits
+
+from tidegate_cli.contracts import durations, freshness, landing, sql, strategies, transform, types
 from tidegate_cli.contracts.findings import Path, Remark, did_you_mean, one_of
 from tidegate_cli.contracts.model import Contract
 from tidegate_cli.contracts.strategies import are_columns
@@ -33,6 +41,7 @@ def remarks(contract: Contract) -> Iterator[Remark]:
     yield from _clusters(contract)
     yield from _readers(contract)
     yield from _maintenance(contract)
+    yield from _freshness(contract)
 
 
 def _format(contract: Contract) -> Iterator[Remark]:
@@ -229,3 +238,27 @@ def _patterns(contract: Contract) -> list[landing.Landing]:
 def _common_key(ours: Iterable[landing.Landing], theirs: Sequence[landing.Landing]) -> str | None:
     keys = (landing.common_key(one, other) for one in ours for other in theirs)
     return next((key for key in keys if key is not None), None)
+
+
+@dataclass(frozen=True)
+class _Promise:
+    table: str
+    freshness: Freshness
+    quiet_hours: QuietHours | None
+
+
+def _freshness(contract: Contract) -> Iterator[Remark]:
+    """What no usual start-up can keep is refused; what the slowest ones or quiet hours break is said.
+
+    A cluster that is measured to start sooner doesn't count here: the check knows no stack.
+    """
+    hours = parse_quiet_hours(contract.quiet_hours) if contract.quiet_hours is not None else None
+    promise = _Promise(contract.table, Freshness(**freshness.parse(contract.freshness)), hours)
+    now, limits = datetime.now(UTC), StackLimits(tick_s=TICK_S)
+    by_day = replace(promise, quiet_hours=None)
+    usual = check_freshness(by_day, now, rates=Rates(start_up_s=USUAL_START_UP_S), limits=limits)
+    cautious = check_freshness(promise, now, limits=limits)
+    if not usual.can_be_kept:
+        yield Remark(("freshness",), usual.reason)
+    elif not cautious.can_be_kept:
+        yield Remark(("freshness",), f"will be missed now and then: {cautious.reason}", severity="warning")

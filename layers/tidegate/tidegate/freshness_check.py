@@ -3,10 +3,23 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from tidegate.contracts import Contract
+from tidegate.contracts import Freshness
+from tidegate.quiet_hours import QuietHours
 from tidegate.rates import ASSUMED, Rates
 from tidegate.stack_limits import ANYTHING, StackLimits
+
+
+class Promise(Protocol):
+    """As much of a contract as its freshness depends on."""
+
+    @property
+    def table(self) -> str: ...
+    @property
+    def freshness(self) -> Freshness: ...
+    @property
+    def quiet_hours(self) -> QuietHours | None: ...
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,7 @@ class FreshnessCheck:
 
 
 def check_freshness(
-    contract: Contract,
+    contract: Promise,
     now: datetime,
     *,
     size_bytes: int = 0,

@@ -1,9 +1,13 @@
 """Quiet hours: when no run begins. Whatever must be fresh within them is merged before, the rest afterwards."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
+
+PATTERN = r"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9] [A-Za-z0-9_+/-]+"
+_WRITTEN = re.compile(r"(?P<begin>\d\d:\d\d)-(?P<end>\d\d:\d\d) (?P<zone>\S+)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,14 @@ class QuietHours:
         today = now.astimezone(ZoneInfo(self.zone)).date()
         days = (_of_day(self, today + timedelta(days=number)) for number in range(366))
         return max((end - begin).total_seconds() for begin, end in days)
+
+
+def parse_quiet_hours(text: str) -> QuietHours:
+    """As people write them: `22:00-06:00 Europe/Berlin`. Raises ValueError for anything else."""
+    match = _WRITTEN.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} are no quiet hours; write them as 22:00-06:00 Europe/Berlin")
+    return QuietHours(match["begin"], match["end"], match["zone"])
 
 
 def _of_day(hours: QuietHours, day: date) -> tuple[datetime, datetime]:

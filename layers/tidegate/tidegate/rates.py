@@ -28,7 +28,7 @@ HALF_LIFE_S = 14 * 86400
 _PRIOR_SAMPLES = 4.0
 """As much as the constants above weigh against what was measured."""
 
-_USUAL_START_UP_S = 420
+USUAL_START_UP_S = 420
 """The lesser half of start-ups, if ten minutes are the longest: AWS's five to ten minutes again."""
 
 _CAUTION = 2.0
@@ -110,7 +110,7 @@ def estimate_start_up(
 ) -> tuple[float, str]:
     """Seconds that all but half of `miss_rate` of the start-ups keep within, and why it is taken to be so."""
     weighed = [(sample.seconds, _weight(sample.at, now)) for sample in samples]
-    seconds = _quantile(weighed, _USUAL_START_UP_S, START_UP_S, miss_rate)
+    seconds = _quantile(weighed, USUAL_START_UP_S, START_UP_S, miss_rate)
     if not weighed:
         return seconds, "no start-up is known yet: assumed"
     return seconds, f"{len(weighed)} start-ups, the last ones of {weighed[0][0]:.0f} s: {seconds:.0f} s at most"

@@ -1,10 +1,9 @@
 """Stack limits: what may be at work at once, and what a day may cost; and the clusters that live now."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tidegate.quiet_hours import QuietHours
+from tidegate.quiet_hours import QuietHours, parse_quiet_hours
 
 _GRACE_S = 120
 """How much later than expected a warm cluster may be through with its round before nobody waits for it any more."""
@@ -25,11 +24,10 @@ class StackLimits:
     """Merges that a run's cluster does at once; None: each table is looked at as if it were alone."""
 
 
-_TICK_S = 60
+TICK_S = 60
+"""How often dispatch looks."""
 _SIDE_BY_SIDE = 4
 """Tables that one Spark application of a run merges at once."""
-
-_QUIET = re.compile(r"(?P<begin>\d\d:\d\d)-(?P<end>\d\d:\d\d) (?P<zone>\S+)")
 
 
 def read_limits(maximum_clusters: str, quiet_hours: str) -> StackLimits:
@@ -37,13 +35,10 @@ def read_limits(maximum_clusters: str, quiet_hours: str) -> StackLimits:
 
     Raises ValueError for what is neither a number nor quiet hours.
     """
-    match = _QUIET.fullmatch(quiet_hours)
-    if quiet_hours and match is None:
-        raise ValueError(f"{quiet_hours!r} are no quiet hours; write them as 22:00-06:00 Europe/Berlin")
     return StackLimits(
         maximum_clusters=int(maximum_clusters),
-        quiet_hours=QuietHours(match["begin"], match["end"], match["zone"]) if match else None,
-        tick_s=_TICK_S,
+        quiet_hours=parse_quiet_hours(quiet_hours) if quiet_hours else None,
+        tick_s=TICK_S,
         side_by_side=_SIDE_BY_SIDE,
     )
 
