@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from tidegate import contracts
 from tidegate.dispatch import deadline_of
+from tidegate.scaling_record import ScalingLook
 
 from tidegate_cli import wording
 from tidegate_cli.ledger import Arrival, Run, TableState
@@ -59,6 +60,8 @@ class Overview:
     runs: tuple[Run, ...]
     paused_reason: str | None = None
     """Why all tables are paused, if they are."""
+    looks: Mapping[str, ScalingLook] = field(default_factory=dict)
+    """The newest look at the cluster of each run that is running."""
 
 
 def overview(
@@ -71,6 +74,7 @@ def overview(
     set_aside: tuple[Sequence[Arrival], bool],
     runs: Sequence[Run],
     paused_reason: str | None = None,
+    looks: Mapping[str, ScalingLook] | None = None,
 ) -> Overview:
     """Put together what was read."""
     by_table: dict[str, list[Arrival]] = {}
@@ -89,6 +93,7 @@ def overview(
         set_aside_is_all=set_aside[1],
         runs=tuple(runs),
         paused_reason=paused_reason,
+        looks=looks or {},
     )
 
 

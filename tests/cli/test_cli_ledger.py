@@ -146,6 +146,20 @@ class TestStatusCommand:
         assert "1 file ignored: no contract (such as hotels/b.csv)" in shown
         assert "run-1" in shown
 
+    def test_of_a_running_run_it_shows_what_was_last_decided_about_its_cluster(
+        self, aws: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        put(aws, **RUN | {"state": "running", "ended_at": None})
+        look = {"pk": "run#run-1", "cluster_id": "j-1", "action": "hold", "maximum_units": 1, "units_running": 1}
+        put(aws, **look | {"sk": "look#1", "at": "2026-03-01T11:41:00+00:00", "reason": "nothing to change"})
+        late = {"sk": "look#2", "at": "2026-03-01T11:42:00+00:00", "action": "raise", "reason": "it is late"}
+        put(aws, **look | late | {"maximum_units": 5})
+        assert run(["status"]) == ExitCode.OK
+        assert "up to 5 units: it is late" in " ".join(capsys.readouterr().out.split())
+        assert run(["status", "--json"]) == ExitCode.OK
+        shown = json.loads(capsys.readouterr().out)["looks"]["run-1"]
+        assert (shown["action"], shown["maximum_units"], shown["units_running"]) == ("raise", 5, 1.0)
+
     def test_as_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["status", "--json", "--runs", "0"]) == ExitCode.OK
         shown = json.loads(capsys.readouterr().out)

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 from tidegate.adapters.ledger import DynamoLedger
-from tidegate.adapters.ledger_items import RUNS_PK, STACK_KEY, arrival_key, batch_key, index_pk, run_key, table_key
+from tidegate.adapters.ledger_items import (
+    RUNS_PK,
+    STACK_KEY,
+    arrival_key,
+    batch_key,
+    index_pk,
+    run_key,
+    scaling_key,
+    table_key,
+)
 from tidegate.adapters.repair import DynamoRepair
 from tidegate.arrivals import PENDING_SHARDS
+from tidegate.scaling_record import ScalingLook, read_look
 
 from tidegate_cli import ledger
 from tidegate_cli.adapters.aws import client, plain_dynamodb, translated
@@ -97,6 +107,18 @@ class Ledger:
                 Limit=limit,
             )
         return [ledger.parse_run(_item(item)) for item in answer["Items"]]
+
+    def newest_look(self, run_id: str) -> ScalingLook | None:
+        """What `scale_cluster` saw last of a run's cluster, and decided; None if it has not looked yet."""
+        with translated():
+            answer = self._dynamodb.query(
+                TableName=self._name,
+                KeyConditionExpression="pk = :run AND begins_with(sk, :look)",
+                ExpressionAttributeValues={":run": {"S": scaling_key(run_id)["pk"]}, ":look": {"S": "look#"}},
+                ScanIndexForward=False,
+                Limit=1,
+            )
+        return read_look(_item(answer["Items"][0])) if answer["Items"] else None
 
     def _get(self, key: Mapping[str, str]) -> dict[str, Any] | None:
         with translated():

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tidegate.scaling_record import ScalingLook
 
 from tidegate_cli import wording
 from tidegate_cli.connection import Connection, find
-from tidegate_cli.ledger import Run
 from tidegate_cli.output import out, print_json
 from tidegate_cli.overview import Overview, overview
 from tidegate_cli.verbs.options import JsonOption, ProfileOption, RegionOption, StackOption
@@ -53,6 +53,8 @@ def read(connection: Connection, *, run_limit: int = 5) -> Overview:
     pending = ledger.pending()
     names |= {arrival.table for arrival in pending if arrival.table}
     states = {name: state for name in sorted(names) if (state := ledger.table(name))}
+    runs = ledger.runs(run_limit) if run_limit else []
+    running = [run.run_id for run in runs if run.state == "running"]
     return overview(
         datetime.now(UTC),
         tables=names,
@@ -60,8 +62,9 @@ def read(connection: Connection, *, run_limit: int = 5) -> Overview:
         promises=promises,
         pending=pending,
         set_aside=ledger.set_aside(),
-        runs=ledger.runs(run_limit) if run_limit else [],
+        runs=runs,
         paused_reason=ledger.paused_stack(),
+        looks={run_id: look for run_id in running if (look := ledger.newest_look(run_id))},
     )
 
 
@@ -91,7 +94,7 @@ def show(found: Overview, console: Console) -> None:
         console.print("These are not all that was set aside: the ledger is large, and only a part was read.")
     if found.runs:
         console.print()
-        console.print(runs_table(found.runs, found.at))
+        console.print(runs_table(found))
 
 
 def tables_table(found: Overview) -> Table:
@@ -113,12 +116,14 @@ def tables_table(found: Overview) -> Table:
     return table
 
 
-def runs_table(runs: tuple[Run, ...], now: datetime) -> Table:
-    """A line for each run."""
+def runs_table(found: Overview) -> Table:
+    """A line for each run; of one that is running, what was last seen of its cluster."""
+    now = found.at
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("run", "state", "started", "took", "batches", ""):
         table.add_column(name, justify="right" if name == "took" else "left")
-    for run in runs:
+    for run in found.runs:
+        look = found.looks.get(run.run_id)
         running = (now - run.started_at).total_seconds() if run.started_at and run.state == "running" else None
         seconds = run.seconds if run.seconds is not None else running
         table.add_row(
@@ -127,6 +132,11 @@ def runs_table(runs: tuple[Run, ...], now: datetime) -> Table:
             wording.ago(run.started_at, now),
             "-" if seconds is None else wording.duration(seconds),
             ", ".join(f"{name} {batch}" for name, batch in run.batches) or "-",
-            Text(run.error or "", style="red"),
+            Text(run.error, style="red") if run.error else Text(_seen(look) if look is not None else ""),
         )
     return table
+
+
+def _seen(look: ScalingLook) -> str:
+    """How large a cluster may be, and why."""
+    return f"up to {wording.count(look.maximum_units, 'unit')}: {look.reason}"
