@@ -537,6 +537,17 @@ class TestScaling:
         assert list(ledger.scaling_looks("r")) == [self.LOOK]
 
 
+class TestOrderedLaunch:
+    def test_is_kept_with_the_cluster_that_it_follows_unless_the_run_has_moved_on(self, ledger: Ledger) -> None:
+        ledger.begin_run(RUN, None)
+        assert ledger.order_launch(RUN, "tidegate-r-0-1", 2)
+        seen = ledger.run("r")
+        assert seen is not None
+        assert seen.ordered_launch == ("tidegate-r-0-1", 2)
+        ledger.next_attempt(seen, 2, 1)
+        assert not ledger.order_launch(seen, "tidegate-r-0-1", 3)
+
+
 class TestRuns:
     def test_keep_what_their_cluster_was_planned_to_be(self, ledger: Ledger) -> None:
         ledger.begin_run(RUN, None)

@@ -364,6 +364,21 @@ class OneProcessCloud:
         ]
         _client("cloudwatch").put_metric_data(Namespace="AWS/ElasticMapReduce", MetricData=data)
 
+    def age_clusters(self, seconds: float, limit_s: float = 5) -> None:
+        """Have the cluster that is to come be so much older, as soon as there is one."""
+        until = time.monotonic() + limit_s
+        while time.monotonic() < until and not self.live_clusters():
+            time.sleep(0.002)
+        with self.engine.reading():
+            for cluster in self.engine.clusters.values():
+                cluster.created_s -= seconds
+
+    def free_clusters(self) -> None:
+        """Whatever is stuck goes on."""
+        with self.engine.editing():
+            for cluster in self.engine.clusters.values():
+                cluster.stuck_until_s = 0
+
     def look_at_clusters(self) -> None:
         """The minute of scale_cluster."""
         try:

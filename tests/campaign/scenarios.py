@@ -309,6 +309,18 @@ def behind(world: World) -> None:
     world.before_merge.append(look)
 
 
+def no_instances(world: World) -> None:
+    """The first cluster's instances don't come in time, and it is ended for another one."""
+    world.cloud.plan_faults({"fault": "stuck", "state": "STARTING", "seconds": 60, "times": 1})
+    world.land("airlines/a.csv")
+    world.cloud.deliver()
+    world.cloud.dispatch()
+    world.cloud.age_clusters(3600)
+    for _ in range(2):
+        world.cloud.look_at_clusters()
+    world.cloud.free_clusters()
+
+
 def stopped(world: World) -> None:
     """A person stops the execution while its step runs: the step is ended before it has merged anything."""
 
@@ -370,6 +382,7 @@ SCENARIOS: dict[str, Script] = {
         no_capacity,
         more_lands,
         behind,
+        no_instances,
         stopped,
         stopped_late,
         replayed,

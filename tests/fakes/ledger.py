@@ -296,6 +296,14 @@ class FakeLedger:
             )
             return replace(run, attempt=run.attempt + 1, launch=launch, launches=launches, rounds=rounds)
 
+    def order_launch(self, run: Run, cluster_name: str, launch: int) -> bool:
+        with self._lock:
+            known = self.runs[run.run_id]
+            if not _is_as_seen(known, run):
+                return False
+            self.runs[run.run_id] = replace(known, ordered_launch=(cluster_name, launch))
+            return True
+
     def running_runs(self) -> Iterator[Run]:
         yield from [run for run in self.runs.values() if run.state in {"running", "fenced"}]
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from fakes.aws import FakeReadings
 from fakes.control_plane import NOW, ControlPlane, execution
-from tidegate.errors import ScalingRefused, Throttled
+from tidegate.clusters import EndReason
+from tidegate.errors import ClusterLost, ScalingRefused, Throttled
 from tidegate.readings import Metrics
 from tidegate.usecases.scale_clusters import Scaled, ScalePorts, clusters_named, scale_clusters
 
@@ -102,10 +103,57 @@ def test_one_that_is_idle_and_shuffles_nothing_is_lowered_in_the_end(situation: 
     assert situation.limits == [1]
 
 
-@pytest.mark.parametrize("state", ["STARTING", "BOOTSTRAPPING", "TERMINATING"])
-def test_a_cluster_that_is_not_up_is_not_looked_at(situation: Situation, state: str) -> None:
-    situation.plane.clusters.states["j-1"] = state
+def test_a_cluster_that_is_ending_is_not_looked_at(situation: Situation) -> None:
+    situation.plane.clusters.states["j-1"] = "TERMINATING"
     assert situation.look().looks == {}
+
+
+def starting(situation: Situation, for_s: float, state: str = "STARTING") -> None:
+    situation.plane.clusters.states["j-1"] = state
+    situation.plane.clusters.created["j-1"] = NOW - timedelta(seconds=for_s)
+
+
+@pytest.mark.parametrize(("for_s", "state"), [(60, "STARTING"), (900, "STARTING"), (3000, "BOOTSTRAPPING")])
+def test_a_cluster_that_may_still_come_is_waited_for(situation: Situation, for_s: float, state: str) -> None:
+    situation.weigh(1024, due_in_s=36_000)
+    starting(situation, for_s, state)
+    look = situation.look().looks["r"]
+    assert (look.action, situation.plane.clusters.ended) == ("hold", [])
+    assert look.reason.startswith("Graviton, Spot: ")
+
+
+def test_one_that_has_no_instances_in_time_is_ended_and_the_next_option_follows(situation: Situation) -> None:
+    # GIVEN a cluster that nobody waits for any longer
+    starting(situation, 3000)
+    scaled = situation.look()
+    assert (scaled.looks["r"].action, situation.plane.clusters.ended) == ("relaunch", ["j-1"])
+    # WHEN the machine finds it ended, as by hand, under unmerged batches
+    plane = situation.plane
+    plane.clusters.reasons["j-1"] = EndReason("USER_REQUEST", "Terminated by user request", "TERMINATED")
+    with pytest.raises(ClusterLost) as lost:
+        plane.more({}, BY, situation.plan)
+    error = {"Error": "ClusterLost", "Cause": str(lost.value)}
+    answer = plane.settle("assess_failure", {}, BY, error=error, failed_in="Claim more", cluster_id="j-1")
+    # THEN it is planned again, of the next option
+    assert answer["go_on"]
+    assert "its instances came late, so it was ended; it is tried next: x86, Spot" in answer["error"]["Cause"]
+    plane.clusters.names.clear()
+    again = plane.plan({}, BY)
+    assert "(x86, Spot)" in again["cluster"]["reason"]
+    # AND that one, ended by hand, is not tried again
+    plane.clusters.names["j-2"] = again["cluster"]["name"]
+    plane.clusters.reasons["j-2"] = EndReason("USER_REQUEST", "Terminated by user request", "TERMINATED")
+    answer = plane.settle("assess_failure", {}, BY, error=error, failed_in="Claim more", cluster_id="j-2")
+    assert not answer["go_on"]
+
+
+def test_a_run_that_has_moved_on_keeps_its_cluster(situation: Situation) -> None:
+    starting(situation, 3000)
+    ledger = situation.plane.ledger
+    seen = ledger.run("r")
+    ledger.next_attempt(seen, 1, 1)
+    ledger.running_runs = lambda: iter([seen])
+    assert (situation.look().looks["r"].action, situation.plane.clusters.ended) == ("hold", [])
 
 
 def _of_another_stack(situation: Situation) -> None:

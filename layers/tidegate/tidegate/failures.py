@@ -8,6 +8,7 @@ from typing import Any
 
 from tidegate.clusters import EndReason
 from tidegate.launches import (
+    LAUNCH_OPTIONS,
     MAXIMUM_LAUNCHES,
     LaunchCause,
     cause_of_end,
@@ -82,17 +83,27 @@ class Assessment:
 
 
 def assess_failure(
-    error: Mapping[str, Any], failed_in: str, end: EndReason | None, *, launch: int, launches: int
+    error: Mapping[str, Any],
+    failed_in: str,
+    end: EndReason | None,
+    *,
+    launch: int,
+    launches: int,
+    ordered: int | None = None,
 ) -> Assessment:
     """Decide what follows when a state failed and nothing in the machine caught up with it.
 
-    `error` is what Step Functions caught in state `failed_in`; `end` is why the cluster ended, if it has. Only what a
-    new cluster can mend is tried again: one that did not come, was lost, or has to end before anything is tried.
+    `error` is what Step Functions caught in state `failed_in`; `end` is why the cluster ended, if it has; `ordered` is
+    the launch option for which scaling has ended it, because its instances came late. Only what a new cluster can mend
+    is tried again: one that did not come, was lost, or has to end before anything is tried.
     """
     name = str(error.get("Error", "unknown"))
     words = cause_of(error)
     if name == "ClusterLeft":
         return Assessment(launches < MAXIMUM_LAUNCHES, launch, name, words)
+    if ordered is not None and end is not None and name == "ClusterLost" and launches < MAXIMUM_LAUNCHES:
+        next_one = f"its instances came late, so it was ended; it is tried next: {LAUNCH_OPTIONS[ordered].name}"
+        return Assessment(go_on=True, launch=ordered, cause="late_capacity", reason=f"{words}: {next_one}")
     if name == "StepUnclear" or (failed_in == "Create cluster" and not name.startswith(EMR_REFUSES)):
         cause: LaunchCause = "unknown"
     elif failed_in == "Create cluster":

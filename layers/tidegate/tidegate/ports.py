@@ -263,6 +263,9 @@ class Ledger(Protocol):
     def next_attempt(self, run: Run, launch: int, launches: int) -> Run:
         """Count another attempt of a run that goes on in the same execution. Raises StalePass if it has moved on."""
 
+    def order_launch(self, run: Run, cluster_name: str, launch: int) -> bool:
+        """Have this launch option follow a cluster that is about to be ended. False if the run has moved on."""
+
     def running_runs(self) -> Iterator[Run]:
         """The runs that have not ended: running, and fenced."""
 

@@ -120,18 +120,18 @@ def units_for_deadline(progress: Progress, now: datetime) -> float | None:
     left_s = (progress.deadline - now).total_seconds() - progress.overhead_s
     if left_s < LEAST_S:
         return math.inf
-    return _left_unit_s(progress) / left_s
+    return left_unit_s(progress) / left_s
 
 
 def late_by_s(progress: Progress, units: float, now: datetime) -> float | None:
     """Seconds after the deadline at which what is left is through on so many units; negative before, None without."""
     if progress.deadline is None or progress.total_bytes <= progress.done_bytes:
         return None
-    takes_s = progress.overhead_s + _left_unit_s(progress) / max(units, 1.0)
+    takes_s = progress.overhead_s + left_unit_s(progress) / max(units, 1.0)
     return takes_s - (progress.deadline - now).total_seconds()
 
 
-def _left_unit_s(progress: Progress) -> float:
+def left_unit_s(progress: Progress) -> float:
     """Seconds on one unit for what is left."""
     known_s = _TRUSTED_BYTES / progress.bytes_per_s
     a_byte_s = (known_s + progress.used_unit_s) / (_TRUSTED_BYTES + progress.done_bytes)

@@ -76,6 +76,8 @@ class Run:
     """When its newest cluster was planned."""
     round_ends_at: datetime | None = None
     """When it is expected to look for more, as it was estimated when the round was planned."""
+    ordered_launch: tuple[str, int] | None = None
+    """The launch option that is to follow a cluster, named here, which had no instances in time."""
     ended_at: datetime | None = None
     summary: Mapping[str, Any] | None = None
     error: str | None = None

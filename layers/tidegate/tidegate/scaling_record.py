@@ -4,10 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from tidegate.run_size import CAPS
 from tidegate.scaling import Action, ScalingLimits, ScalingState
+
+LookAction = Action | Literal["relaunch"]
+"""What comes of a look; `relaunch` ends a cluster that has no instances in time."""
 
 _MOMENTS = ("busy_since", "idle_since", "seen_at")
 
@@ -18,7 +21,7 @@ class ScalingLook:
 
     at: datetime
     cluster_id: str
-    action: Action
+    action: LookAction
     reason: str
     maximum_units: int
     units_requested: float | None = None

@@ -261,10 +261,15 @@ def read_run(item: Item) -> Run:
         units=int(item.get("units", 1)),
         planned_at=_moment(item.get("planned_at")),
         round_ends_at=_moment(item.get("round_ends_at")),
+        ordered_launch=_ordered(item.get("ordered_launch")),
         ended_at=_moment(item.get("ended_at")),
         summary=plain(item.get("summary")),
         error=item.get("error"),
     )
+
+
+def _ordered(value: Any) -> tuple[str, int] | None:
+    return None if value is None else (str(value[0]), int(value[1]))
 
 
 def iso(time: datetime) -> str:

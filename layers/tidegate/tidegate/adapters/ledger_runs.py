@@ -115,6 +115,15 @@ class RunsInLedger(LedgerCalls):
             raise StalePass(f"run {run.run_id} has moved on from attempt {run.attempt}")
         return following
 
+    def order_launch(self, run: Run, cluster_name: str, launch: int) -> bool:
+        return self._update(
+            run_key(run.run_id),
+            "SET ordered_launch = :ordered",
+            {":ordered": [cluster_name, launch], **_as_seen(run)},
+            condition=_IS_AS_SEEN,
+            names=("pass", "state"),
+        )
+
     def running_runs(self) -> Iterator[Run]:
         # The index may be behind, and runs are few: each is read as it is now.
         for item in list(self._indexed(RUNNING_PK, None)):

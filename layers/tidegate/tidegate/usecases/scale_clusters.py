@@ -1,4 +1,4 @@
-"""Look at the clusters that are up, and move the limits of managed scaling."""
+"""Look at the clusters: move the limits of managed scaling, and wait no longer for instances than there is time."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,20 @@ from typing import Any
 from tidegate.clusters import Cluster
 from tidegate.errors import ScalingRefused, Throttled
 from tidegate.group_progress import progress_of
+from tidegate.late_capacity import Capacity, Need, decide_on_capacity
 from tidegate.launches import LAUNCH_OPTIONS
 from tidegate.ports import Clusters, Ledger, Objects, Readings
 from tidegate.rates import Rates
-from tidegate.readings import Metrics, Progress, late_by_s
+from tidegate.readings import Metrics, Progress, late_by_s, left_unit_s
 from tidegate.run_size import CAPS, first_limit
 from tidegate.runs import Run
 from tidegate.scaling import ScalingDecision, ScalingState, decide_scaling
-from tidegate.scaling_record import ScalingLook
+from tidegate.scaling_record import LookAction, ScalingLook
 from tidegate.sizing import first_limits
 from tidegate.usecases.take_rates import take_rates
 
 UP = frozenset({"RUNNING", "WAITING"})
+COMING = frozenset({"STARTING", "BOOTSTRAPPING"})
 
 Json = dict[str, Any]
 
@@ -88,25 +90,26 @@ def scale_clusters(only: frozenset[str] | None, *, ports: ScalePorts, now: datet
     found = [
         (runs[each.name], each)
         for each in ports.clusters.of_stack(ports.stack)
-        if each.is_ours and each.name in runs and each.state in UP and (only is None or each.cluster_id in only)
+        if each.is_ours and each.name in runs and (only is None or each.cluster_id in only)
     ]
-    metrics = ports.readings.of([cluster.cluster_id for _, cluster in found], now) if found else {}
+    up = [cluster.cluster_id for _, cluster in found if cluster.state in UP]
+    metrics = ports.readings.of(up, now) if up else {}
     looks: dict[str, ScalingLook] = {}
     failed: dict[str, str] = {}
     for run, cluster in found:
         try:
-            looks[run.run_id] = _look(run, cluster, metrics.get(cluster.cluster_id), ports, now)
+            if cluster.state in UP:
+                looks[run.run_id] = _look_at_work(run, cluster, metrics.get(cluster.cluster_id), ports, now)
+            elif cluster.state in COMING:
+                looks[run.run_id] = _look_at_start(run, cluster, ports, now)
         except (ScalingRefused, Throttled) as trouble:
             failed[run.run_id] = str(trouble)
     return Scaled(looks, failed, max([0.0, *(look.late_by_s or 0.0 for look in looks.values())]))
 
 
-def _look(run: Run, cluster: Cluster, metrics: Metrics | None, ports: ScalePorts, now: datetime) -> ScalingLook:
-    known, seen = ports.ledger.scaling_state(run.run_id)
-    if known is None or known.cluster_id != cluster.cluster_id:
-        limits = first_limits(first_limit(run.units, CAPS), LAUNCH_OPTIONS[run.launch])
-        known = ScalingState(cluster.cluster_id, limits, CAPS)
-    progress = _progress(run, ports, now)
+def _look_at_work(run: Run, cluster: Cluster, metrics: Metrics | None, ports: ScalePorts, now: datetime) -> ScalingLook:
+    known, seen = _state_of(run, cluster, ports)
+    progress, _ = _progress(run, ports, now)
     decision = decide_scaling(replace(known, caps=CAPS), metrics, progress, now)
     if decision.action != "hold":
         # Before it is written: whoever dies here decides the same again, and to set the same limits does no harm.
@@ -114,6 +117,44 @@ def _look(run: Run, cluster: Cluster, metrics: Metrics | None, ports: ScalePorts
     look = _seen(known, decision, metrics, progress, now)
     ports.ledger.record_scaling(run.run_id, look, decision.state, seen)
     return look
+
+
+def _look_at_start(run: Run, cluster: Cluster, ports: ScalePorts, now: datetime) -> ScalingLook:
+    """A cluster whose instances don't come in time is ended, for the launch option that is written down before."""
+    known, seen = _state_of(run, cluster, ports)
+    progress, rates = _progress(run, ports, now)
+    need = Need(
+        deadline=progress.deadline if progress is not None else None,
+        start_up_s=rates.start_up_s,
+        work_unit_s=left_unit_s(progress) if progress is not None else 0.0,
+        overhead_s=progress.overhead_s if progress is not None else 0.0,
+    )
+    capacity = Capacity(cluster.created_at, run.launch, run.launches, has_instances=cluster.state != "STARTING")
+    decision = decide_on_capacity(capacity, need, run.units, now)
+    action: LookAction = "hold"
+    if decision.step == "next_option" and ports.ledger.order_launch(run, cluster.name, decision.launch):
+        ports.clusters.end(cluster.cluster_id)
+        action = "relaunch"
+    look = ScalingLook(
+        now,
+        cluster.cluster_id,
+        action,
+        decision.reason,
+        known.limits.maximum_units,
+        total_bytes=progress.total_bytes if progress is not None else None,
+        deadline=need.deadline,
+    )
+    ports.ledger.record_scaling(run.run_id, look, known, seen)
+    return look
+
+
+def _state_of(run: Run, cluster: Cluster, ports: ScalePorts) -> tuple[ScalingState, str]:
+    """With which a look begins: where the last one left it, or with the limits that the cluster was made with."""
+    known, seen = ports.ledger.scaling_state(run.run_id)
+    if known is None or known.cluster_id != cluster.cluster_id:
+        limits = first_limits(first_limit(run.units, CAPS), LAUNCH_OPTIONS[run.launch])
+        known = ScalingState(cluster.cluster_id, limits, CAPS)
+    return known, seen
 
 
 def _seen(
@@ -138,13 +179,13 @@ def _seen(
     )
 
 
-def _progress(run: Run, ports: ScalePorts, now: datetime) -> Progress | None:
-    """How far the round is that the run is at."""
+def _progress(run: Run, ports: ScalePorts, now: datetime) -> tuple[Progress | None, Rates]:
+    """How far the round is that the run is at, and the rates of its tables."""
     works = _documents(f"s3://{ports.control_bucket}/runs/{run.run_id}/{run.attempt}/", ports.objects)
     told = _documents(f"s3://{ports.control_bucket}/progress/{run.run_id}/{run.attempt}/", ports.objects)
     tables = sorted({str(batch["table"]) for work in works for batch in work["batches"]})
     rates: Rates = take_rates(ports.ledger, tables, now)
-    return progress_of(works, {each["group"]: each for each in told}, rates, now)
+    return progress_of(works, {each["group"]: each for each in told}, rates, now), rates
 
 
 def _documents(prefix: str, objects: Objects) -> list[Json]:

@@ -76,8 +76,14 @@ def assess_failure(request: SettleRequest, *, ports: SettlePorts, now: datetime)
         return answer
     settle_batches_of(run, ports, now)
     end = ports.clusters.why_ended(cluster_id) if cluster_id else None
+    ordered = run.ordered_launch
     following = failures.assess_failure(
-        request.error or {}, request.failed_in or "", end, launch=run.launch, launches=run.launches
+        request.error or {},
+        request.failed_in or "",
+        end,
+        launch=run.launch,
+        launches=run.launches,
+        ordered=ordered[1] if ordered is not None and ordered[0] == run.cluster_name else None,
     )
     answer["error"] = {"Error": following.cause, "Cause": following.reason}
     if following.go_on:
