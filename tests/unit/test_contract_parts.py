@@ -182,6 +182,7 @@ batch: {max_bytes: 1 GiB}
             "partition_by": [],
             "cluster_by": [],
             "freshness": {"kind": "within", "seconds": 900},
+            "quiet_hours": None,
             "readers": ["spark"],
             "expectations": [],
             "evolution": "strict",
