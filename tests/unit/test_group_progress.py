@@ -80,5 +80,11 @@ def test_a_void_is_no_work_and_nothing_promised_is_no_deadline() -> None:
     assert read([work("g0", batch("a", due_in_s=None))], {}).deadline is None
 
 
+def test_a_work_file_of_an_earlier_release_says_nothing() -> None:
+    old = {"table": "a", "batch": 1, "action": "merge"}
+    assert progress_of([work("g0", old)], {}, ASSUMED, NOW) is None
+    assert read([work("g0", old, batch("b", size=5))], {}).total_bytes == 5
+
+
 def test_empty_batches_have_a_rate_all_the_same() -> None:
     assert read([work("g0", batch("a", size=0))], {}).bytes_per_s > 0

@@ -21,7 +21,13 @@ def progress_of(works: Sequence[Json], told: Mapping[str, Json], rates: Rates, n
     A group that is through counts as done, with no say in what is under way. One that has told nothing yet has done
     nothing, and nobody knows whether it shuffles.
     """
-    batches = [(work["group"], each) for work in works for each in work["batches"] if each["action"] == "merge"]
+    # A work file of an earlier release, which a deployment has overtaken, says no sizes.
+    batches = [
+        (work["group"], each)
+        for work in works
+        for each in work["batches"]
+        if each["action"] == "merge" and "size_bytes" in each
+    ]
     if not batches:
         return None
     done = {group: {(table, number) for table, number in document["done"]} for group, document in told.items()}

@@ -80,7 +80,7 @@ def _at(value: Any, *names: str) -> Any:
 
 
 def scale_clusters(only: frozenset[str] | None, *, ports: ScalePorts, now: datetime) -> Scaled:
-    """Decide about each cluster that is up, `only` these of them, and carry it out. Doing it twice changes nothing.
+    """Decide about the cluster of each live run, `only` these of them, and carry it out. Doing it twice does no harm.
 
     One run's trouble stops no other's look. Raises Throttled if not even the runs could be read.
     """
