@@ -319,6 +319,7 @@ def no_instances(world: World) -> None:
     for _ in range(2):
         world.cloud.look_at_clusters()
     world.cloud.free_clusters()
+    world.cloud.wait_executions()
 
 
 def stopped(world: World) -> None:
