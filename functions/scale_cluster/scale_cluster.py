@@ -1,4 +1,7 @@
-"""Moves the limits of managed scaling. Triggered each minute by EventBridge Scheduler, and by CloudWatch alarms."""
+"""Moves the limits of managed scaling, and ends a cluster whose instances come too late for another one to be in time.
+
+Triggered each minute by EventBridge Scheduler, and by CloudWatch alarms.
+"""
 
 from datetime import UTC, datetime
 from functools import cache

@@ -65,10 +65,7 @@ class Storage:
             if "FileAlreadyExists" in str(refused):
                 return False
             raise OSError(_first_line(refused)) from refused
-        try:
-            stream.write(bytearray(content))
-        finally:
-            stream.close()
+        _write(stream, content)
         return True
 
     def replace(self, uri: str, content: bytes) -> None:
@@ -78,10 +75,7 @@ class Storage:
             stream = path.getFileSystem(self.conf).create(path, True)
         except Py4JJavaError as refused:
             raise OSError(_first_line(refused)) from refused
-        try:
-            stream.write(bytearray(content))
-        finally:
-            stream.close()
+        _write(stream, content)
 
     def etag(self, uri: str) -> str | None:
         """The ETag of an object without its quotes; None where the file system knows none.
@@ -120,6 +114,13 @@ class Storage:
 def _translated(failed: Py4JJavaError) -> OSError:
     line = _first_line(failed)
     return FileNotFoundError(line) if "FileNotFound" in line else OSError(line)
+
+
+def _write(stream: Any, content: bytes) -> None:
+    try:
+        stream.write(bytearray(content))
+    finally:
+        stream.close()
 
 
 def _first_line(failed: Py4JJavaError) -> str:

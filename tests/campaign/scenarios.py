@@ -297,7 +297,7 @@ def more_lands(world: World) -> None:
 
 
 def behind(world: World) -> None:
-    """A run is behind: its cluster is looked at while its step runs, by the schedule and by an alarm."""
+    """A run is behind: its cluster is looked at twice while its step runs, and is given more units."""
 
     def look(_step: Life) -> None:
         world.cloud.weigh_work(10**12)

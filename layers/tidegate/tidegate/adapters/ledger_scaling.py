@@ -34,12 +34,12 @@ class ScalingInLedger(LedgerCalls):
             names=("kind",),
         )
         if is_first:
-            numbers = {
+            found = {
                 name: Decimal(str(value)) if isinstance(value, float) else value
                 for name, value in look_as_item(look).items()
             }
             self._put(
-                {**scaling_key(run_id, look.at), "kind": "look", "expires_at": expires_at, **numbers},
+                {**scaling_key(run_id, look.at), "kind": "look", "expires_at": expires_at, **found},
                 "attribute_not_exists(pk)",
             )
         return is_first

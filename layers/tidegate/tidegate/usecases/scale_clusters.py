@@ -123,12 +123,8 @@ def _look_at_start(run: Run, cluster: Cluster, ports: ScalePorts, now: datetime)
     """A cluster whose instances don't come in time is ended, for the launch option that is written down before."""
     known, seen = _state_of(run, cluster, ports)
     progress, rates = _progress(run, ports, now)
-    need = Need(
-        deadline=progress.deadline if progress is not None else None,
-        start_up_s=rates.start_up_s,
-        work_unit_s=left_unit_s(progress) if progress is not None else 0.0,
-        overhead_s=progress.overhead_s if progress is not None else 0.0,
-    )
+    left = progress or Progress(at=now)
+    need = Need(left.deadline, rates.start_up_s, left_unit_s(left), left.overhead_s)
     capacity = Capacity(cluster.created_at, run.launch, run.launches, has_instances=cluster.state != "STARTING")
     decision = decide_on_capacity(capacity, need, run.units, now)
     action: LookAction = "hold"
@@ -160,18 +156,18 @@ def _state_of(run: Run, cluster: Cluster, ports: ScalePorts) -> tuple[ScalingSta
 def _seen(
     before: ScalingState, decision: ScalingDecision, metrics: Metrics | None, progress: Progress | None, now: datetime
 ) -> ScalingLook:
-    running = metrics.units_running if metrics is not None else None
-    units = running if running is not None else before.limits.maximum_units
+    measured = metrics or Metrics(before.cluster_id, now)
+    units = measured.units_running if measured.units_running is not None else before.limits.maximum_units
     return ScalingLook(
         at=now,
         cluster_id=before.cluster_id,
         action=decision.action,
         reason=decision.reason,
         maximum_units=decision.limits.maximum_units,
-        units_requested=metrics.units_requested if metrics is not None else None,
-        units_running=running,
-        memory_available_percent=metrics.memory_available_percent if metrics is not None else None,
-        pending_ratio=metrics.pending_ratio if metrics is not None else None,
+        units_requested=measured.units_requested,
+        units_running=measured.units_running,
+        memory_available_percent=measured.memory_available_percent,
+        pending_ratio=measured.pending_ratio,
         done_bytes=progress.done_bytes if progress is not None else None,
         total_bytes=progress.total_bytes if progress is not None else None,
         deadline=progress.deadline if progress is not None else None,
