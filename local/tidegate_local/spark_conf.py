@@ -159,7 +159,7 @@ def yarn_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
         # There is no external shuffle service, so an executor stays for the shuffle files that it holds; but not for
         # ever, or nothing could be scaled in.
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
-        "spark.dynamicAllocation.shuffleTracking.timeout": "60s",
+        "spark.dynamicAllocation.shuffleTracking.timeout": "30s",
         "spark.dynamicAllocation.executorIdleTimeout": "20s",
         "spark.sql.shuffle.partitions": "8",
     }

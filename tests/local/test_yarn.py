@@ -29,7 +29,7 @@ def slowly(number):
     time.sleep(0.5)
     return number
 
-total = spark.sparkContext.parallelize(range(240), 240).map(slowly).sum()
+total = spark.sparkContext.parallelize(range(160), 160).map(slowly).sum()
 print("TOTAL", total)
 """
 POLICY = {"UnitType": "InstanceFleetUnits", "MinimumCapacityUnits": 1, "MaximumOnDemandCapacityUnits": 1}
@@ -43,7 +43,13 @@ class Emr:
         self.here = here
         self.engine = Engine(here, publish=lambda entry: None)
         self.engine.start()
-        self.table = Handlers(self.engine, lambda name: name, lambda: Iam({"p": {"Roles": ["r"]}}, {"r": {}})).table()
+        self.table = Handlers(
+            self.engine,
+            lambda name: name,
+            lambda: Iam(
+                ["p"], {"r": {"AttachedPolicies": ["arn:aws:iam::aws:policy/service-role/AmazonElasticMapReduceRole"]}}
+            ),
+        ).table()
 
     def call(self, operation: str, **request: Any) -> dict[str, Any]:
         return self.table[operation](request)
@@ -122,6 +128,7 @@ def test_limits_move_nodes_and_a_lost_one_is_replaced_under_a_running_step(
     told: list[dict[str, float]] = []
     monkeypatch.setattr(metrics, "publish", lambda cluster_id, values: told.append(dict(values)))
     monkeypatch.setattr("tidegate_local.yarn.keeper.TELL_S", 2.0)
+    monkeypatch.setattr("tidegate_local.emr.managed_scaling.SCALE_IN_AFTER_S", 5.0)
     script = tmp_path / "job.py"
     script.write_text(JOB, encoding="utf-8")
     # GIVEN a cluster that may have one node, and a step that asks for two executors
@@ -148,7 +155,7 @@ def test_limits_move_nodes_and_a_lost_one_is_replaced_under_a_running_step(
     until(lambda: emr.step(cluster_id) not in ("PENDING", "RUNNING"), 180)
     assert emr.step(cluster_id) == "COMPLETED"
     out = next((emr.here.logs_dir / cluster_id).rglob("stdout")).read_text(encoding="utf-8")
-    assert "TOTAL 28680" in out
+    assert "TOTAL 12720" in out
     # WHEN nothing needs them THEN all but the least are scaled in, one by one, with their work done
     until(lambda: len(emr.nodes(cluster_id)) == 1, 120)
     # WHEN the cluster ends THEN no process of it is left

@@ -74,9 +74,11 @@ class Engine:
         """The cloud goes down: all steps end now, nothing starts any more."""
         with self._changed:
             self._stopped = True
-            running = list(self._processes.values())
+            running, keepers = list(self._processes.values()), list(self._keepers.values())
         for process in running:
             process.kill_now()
+        for keeper in keepers:
+            keeper.stop()
 
     def reset(self) -> None:
         """Forget all clusters; their steps are killed."""

@@ -63,7 +63,8 @@ class Daemons:
 
     def start_manager(self) -> None:
         """Start the ResourceManager, and write the configuration for who submits to it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        for needed in (self._folder, self._settings.tmp_dir / "home"):
+            needed.mkdir(parents=True, exist_ok=True)
         self._exclude_file.write_text("")
         shared = {
             "core-site.xml": site.core_site(self._folder),
@@ -111,6 +112,7 @@ class Daemons:
         self.kill_node("manager")
 
     def _start(self, name: str, folder: Path, main_class: str, heap_mb: int) -> None:
+        (folder / "log4j.properties").write_text(site.logging())
         with (folder / "out.log").open("wb") as log:
             self._processes[name] = processes.start(
                 self._settings.pids_dir,

@@ -66,16 +66,24 @@ class Keeper:
         self._leaving: set[str] = set()
         self._enough_since_s: float | None = None
         self._told_s = 0.0
+        self._is_stopped = False
 
     def start(self) -> None:
         threading.Thread(target=self._keep, name=f"yarn-{self._cluster.id}", daemon=True).start()
 
+    def stop(self) -> None:
+        """The cloud goes down: end the daemons now."""
+        self._is_stopped = True
+        self._daemons.stop()
+
     def _keep(self) -> None:
         try:
             self._daemons.start_manager()
-            while self._look():
+            while not self._is_stopped and self._look():
                 time.sleep(LOOK_S)
         except Exception:
+            if self._is_stopped:
+                return
             logger.exception("YARN of %s can't be kept", self._cluster.id)
             with self._keeps.editing() as now_s:
                 self._keeps.post(

@@ -87,6 +87,16 @@ def node_site(address: str, folder: Path) -> Properties:
     }
 
 
+def logging() -> str:
+    """`log4j.properties` of a daemon: what is wrong, in its out.log."""
+    return (
+        "log4j.rootLogger=WARN,out\n"
+        "log4j.appender.out=org.apache.log4j.ConsoleAppender\n"
+        "log4j.appender.out.layout=org.apache.log4j.PatternLayout\n"
+        "log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %c{1}: %m%n\n"
+    )
+
+
 def write(folder: Path, files: Mapping[str, Properties]) -> None:
     """Write files of Hadoop's configuration format into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
