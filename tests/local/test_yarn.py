@@ -127,7 +127,7 @@ def test_limits_move_nodes_and_a_lost_one_is_replaced_under_a_running_step(
 ) -> None:
     told: list[dict[str, float]] = []
     monkeypatch.setattr(metrics, "publish", lambda cluster_id, values: told.append(dict(values)))
-    monkeypatch.setattr("tidegate_local.yarn.keeper.TELL_S", 2.0)
+    monkeypatch.setattr("tidegate_local.emr.keeper.TELL_S", 2.0)
     monkeypatch.setattr("tidegate_local.emr.managed_scaling.SCALE_IN_AFTER_S", 5.0)
     script = tmp_path / "job.py"
     script.write_text(JOB, encoding="utf-8")

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tidegate_local.emr import events, lifecycle, metrics
+from tidegate_local.emr.keeper import Keeper
 from tidegate_local.emr.lifecycle import ClusterChanged, Effect, KillStep, StartStep, StepChanged, Waits
 from tidegate_local.emr.model import OVER, Cluster, ClusterState, Json
 from tidegate_local.emr.step_process import StepOrder, StepProcess
 from tidegate_local.faults.plan import faults_of
 from tidegate_local.settings import Settings
-from tidegate_local.yarn.keeper import Keeper
 
 logger = logging.getLogger("tidegate.local.emr")
 

@@ -1,6 +1,6 @@
 """The instances of a cluster's fleets: as many as their targets ask for. Pure.
 
-Without YARN an instance is a record, there and gone at once. With it, the daemon says when (`yarn/keeper.py`).
+Without YARN an instance is a record, there and gone at once. With it, the daemon says when (`keeper.py`).
 """
 
 from __future__ import annotations
