@@ -12,6 +12,7 @@ from fakes.control_plane import NOW, ControlPlane, execution
 from tidegate.clusters import EndReason
 from tidegate.errors import ClusterLost, ScalingRefused, Throttled
 from tidegate.readings import Metrics
+from tidegate.scaling import ScalingLimits
 from tidegate.usecases.scale_clusters import Scaled, ScalePorts, clusters_named, scale_clusters
 
 BY = execution("r")
@@ -145,6 +146,49 @@ def test_one_that_has_no_instances_in_time_is_ended_and_the_next_option_follows(
     plane.clusters.reasons["j-2"] = EndReason("USER_REQUEST", "Terminated by user request", "TERMINATED")
     answer = plane.settle("assess_failure", {}, BY, error=error, failed_in="Claim more", cluster_id="j-2")
     assert not answer["go_on"]
+
+
+MIB = 1024**2
+
+
+def lose_a_unit(situation: Situation, now: Any = NOW) -> Scaled:
+    """A cluster of two units loses one, with 700 s of work on one unit left that are due in ten minutes."""
+    situation.weigh(700 * 20 * MIB, due_in_s=600)
+    situation.tell(core_s=0.0)
+    situation.measured(at=now, units_running=2.0, units_requested=2.0)
+    assert situation.look(now=now).changes == 0
+    situation.measured(at=now + timedelta(minutes=1), units_running=1.0, units_requested=2.0)
+    return situation.look(now=now + timedelta(minutes=1))
+
+
+def test_a_lost_spot_unit_may_be_on_demand_when_the_rest_is_too_slow(situation: Situation) -> None:
+    scaled = lose_a_unit(situation)
+    # THEN one call raises the limit by one unit, and its reason is on the run's record
+    assert situation.plane.clusters.limits["j-1"] == [ScalingLimits(1, 2, 2)]
+    assert scaled.changes == 1
+    newest = list(situation.plane.ledger.scaling_looks("r"))[-1]
+    assert (newest.action, newest.maximum_units, newest.maximum_on_demand_units) == ("raise", 2, 2)
+    assert "Graviton, Spot: 1 of 2 units are left since 0 s, too few for the deadline" in newest.reason
+    assert "1 more may be On-Demand" in newest.reason
+
+
+def test_one_that_is_missed_is_remembered_from_look_to_look(situation: Situation) -> None:
+    # GIVEN a loss that EMR did not take an answer to
+    situation.plane.clusters.refuses = Throttled("too many calls")
+    assert set(lose_a_unit(situation).failed) == {"r"}
+    # THEN the next look gives it
+    situation.plane.clusters.refuses = None
+    later = NOW + timedelta(minutes=2)
+    situation.measured(at=later, units_running=1.0, units_requested=2.0)
+    assert situation.look(now=later).changes == 1
+
+
+def test_a_cluster_of_on_demand_units_waits_for_others(situation: Situation) -> None:
+    run = situation.plane.ledger.run("r")
+    situation.plane.ledger.running_runs = lambda: iter([replace(run, launch=2)])
+    scaled = lose_a_unit(situation)
+    assert (scaled.changes, situation.limits) == (0, [])
+    assert "they are On-Demand already" in scaled.looks["r"].reason
 
 
 def test_a_run_that_has_moved_on_keeps_its_cluster(situation: Situation) -> None:
