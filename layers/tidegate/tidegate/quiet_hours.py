@@ -36,7 +36,7 @@ class QuietHours:
         return f"{self.begin} to {self.end} {self.zone}"
 
     def __hash__(self) -> int:
-        # Looked up for every table at each look of dispatch: cheaper than a hash of all three.
+        # Looked up for every table with its own at each look of dispatch: cheaper than a hash of all three.
         return hash(self.begin)
 
     def around(self, moment: datetime) -> tuple[datetime, datetime] | None:
@@ -46,6 +46,12 @@ class QuietHours:
             if begin <= moment < end:
                 return begin, end
         return None
+
+    def next_begin(self, moment: datetime) -> datetime:
+        """When the next ones begin after a moment; the moment itself where that is further than is looked."""
+        utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        begins = [begin for begin, _ in _near(self, utc.toordinal()) if begin > moment]
+        return min(begins, default=moment)
 
     def words(self, end: datetime) -> str:
         """Which quiet hours these are."""
