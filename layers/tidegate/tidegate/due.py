@@ -15,7 +15,7 @@ from tidegate.stack_limits import ANYTHING, StackLimits
 _AMORTISED = 10
 """Times the start-up and the overhead: so long a merge hardly gains from sharing them with what is still to come."""
 
-_BEFORE_QUIET_S = 120
+_BEFORE_QUIET = timedelta(seconds=120)
 """How long before quiet hours the last run begins at the latest: two of the minutes in which dispatch looks."""
 
 _SKEW_S = 300
@@ -119,7 +119,7 @@ class Look:
     quiet: str | None
     """The stack's quiet hours, if it is any now."""
     quiet_in_s: float
-    """Until the stack's next ones begin, at least: a start before that needs no further look at them."""
+    """Until no run should begin for the stack's next ones, at least: a start before that is as good as any."""
 
 
 def look_at(now: datetime, *, at_once: bool = False, rates: Rates = ASSUMED, limits: StackLimits = ANYTHING) -> Look:
@@ -208,20 +208,24 @@ def _obstacle(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> str |
 
 @lru_cache(maxsize=64)
 def _quiet_at(hours: QuietHours, now: datetime) -> tuple[str | None, float]:
-    """Which quiet hours it is now, None if it is none; and the seconds until the next ones begin, at least."""
+    """Which quiet hours it is now, None if it is none; and the seconds until no run should begin for the next."""
     around = hours.around(now)
-    return None if around is None else hours.words(around[1]), (hours.next_begin(now) - now).total_seconds()
+    last_start_in = hours.next_begin(now) - _BEFORE_QUIET - now
+    return None if around is None else hours.words(around[1]), last_start_in.total_seconds()
 
 
 def _before_quiet(snapshot: TableSnapshot, start_in_s: float, look: Look) -> tuple[float, str]:
-    """A start that would fall into quiet hours comes before them, if they have not begun; with their name."""
+    """A start that would be in quiet hours, or right before, comes in time before them; with their name.
+
+    Right before: the next look would be in them.
+    """
     detail, now = "", look.now
     all_hours = [hours for hours in (snapshot.contract.quiet_hours, look.limits.quiet_hours) if hours is not None]
     # Twice, as a start that comes before the second ones may be in the first ones then.
     for hours in all_hours * len(all_hours):
-        around = hours.around(now + timedelta(seconds=start_in_s))
+        around = hours.around(now + timedelta(seconds=start_in_s), _BEFORE_QUIET)
         if around is not None and now < around[0]:
-            start_in_s, detail = (around[0] - now).total_seconds() - _BEFORE_QUIET_S, f"quiet hours ({hours})"
+            start_in_s, detail = (around[0] - _BEFORE_QUIET - now).total_seconds(), f"quiet hours ({hours})"
     return start_in_s, detail
 
 
