@@ -237,6 +237,55 @@ def test_without_metrics_nothing_is_changed_and_lateness_is_seen_all_the_same(si
     assert scaled.late_by_s > 0
 
 
+def test_ten_minutes_without_metrics_change_nothing_and_are_no_trend(situation: Situation) -> None:
+    # GIVEN a cluster that is short of memory, of which CloudWatch then has nothing new for ten minutes
+    situation.weigh(1024, due_in_s=36_000)
+    busy: dict[str, Any] = {"memory_available_percent": 2.0, "pending_ratio": 3.0}
+    situation.measured(**busy)
+    actions = []
+    for minute in range(11):
+        looked = situation.look(now=NOW + timedelta(minutes=minute))
+        actions += [(looked.looks["r"].action, "s old" in looked.looks["r"].reason)]
+    assert actions == [("hold", False)] * 6 + [("hold", True)] * 5
+    # WHEN they come again, THEN it has to be short of memory for a while, as if nothing had been before
+    for minute in range(11, 14):
+        now = NOW + timedelta(minutes=minute)
+        situation.measured(at=now, **busy)
+        assert situation.look(now=now).changes == (minute == 13)
+
+
+def test_an_alarm_that_is_over_or_is_told_twice_changes_no_more_than_the_metrics_say(situation: Situation) -> None:
+    # GIVEN an alarm that containers wait, by the time of which they don't any more
+    situation.weigh(1024, due_in_s=36_000)
+    situation.measured(memory_available_percent=95.0)
+    for _ in range(3):
+        assert situation.look(frozenset({"j-1"})).changes == 0
+    # AND one that comes again and again, of a run that is later each time
+    changes = []
+    for number in range(1, 4):
+        situation.weigh(number * 100 * GIB, due_in_s=1800)
+        changes.append(situation.look(frozenset({"j-1"}), now=NOW + timedelta(seconds=20 * number)).changes)
+    assert changes == [1, 0, 0]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+def test_progress_by_a_wrong_clock_takes_nothing_away(situation: Situation, ahead: timedelta) -> None:
+    situation.weigh(1024, due_in_s=36_000)
+    for minute in range(20):
+        now = NOW + timedelta(minutes=minute)
+        situation.measured(at=now, memory_available_percent=95.0)
+        situation.tell(at=(now + ahead).isoformat(), busy_cores=0)
+        situation.look(now=now)
+    assert situation.limits == []
+
+
+def test_metrics_by_a_wrong_clock_are_not_believed(situation: Situation) -> None:
+    situation.weigh(1000 * GIB, due_in_s=1800)
+    situation.measured(at=NOW + timedelta(minutes=10))
+    look = situation.look().looks["r"]
+    assert (look.action, "a clock is wrong" in look.reason) == ("hold", True)
+
+
 @pytest.mark.parametrize("trouble", [ScalingRefused("the cluster is terminating"), Throttled("too many calls")])
 def test_limits_that_emr_does_not_take_are_set_again_by_the_next_look(
     situation: Situation, trouble: ScalingRefused | Throttled
