@@ -360,6 +360,33 @@ def test_an_earlier_deadline_or_more_bytes_never_mean_a_later_run(
 
 
 @settings(deadline=None)
+@given(st.integers(1, 900), st.integers(1, 1500), st.integers(0, 900), st.integers(0, 900), st.integers(0, 900))
+def test_nor_do_more_bytes_before_or_behind_others(
+    first_in_s: int, then_in_s: int, first_s: int, then_s: int, more_s: int
+) -> None:
+    # GIVEN two tables that are merged one after the other, with so much time until their latest starts alone
+    def is_due(first_takes_s: int, then_takes_s: int) -> bool:
+        return bool(
+            decide_dispatch(
+                [_of_time("a", first_in_s, first_s, first_takes_s), _of_time("b", then_in_s, then_s, then_takes_s)],
+                LOOKED_AT,
+                limits=StackLimits(side_by_side=1),
+            ).tables
+        )
+
+    before = is_due(first_s, then_s)
+    assert is_due(first_s + more_s, then_s) >= before
+    assert is_due(first_s, then_s + more_s) >= before
+
+
+def _of_time(name: str, start_in_s: int, usual_s: int, takes_s: int) -> TableSnapshot:
+    """A table whose latest start would be in `start_in_s` if its bytes took `usual_s`; they take `takes_s`."""
+    seconds = int(start_in_s + Rates().start_up_s + Rates().merge.overhead_s + usual_s)
+    of = replace(contract(freshness={"kind": "within", "seconds": seconds}), table=name)
+    return TableSnapshot(of, 1, int(takes_s * MERGE_BYTES_PER_S), LOOKED_AT)
+
+
+@settings(deadline=None)
 @given(st.integers(-240, 60), st.integers(-300, 3900), st.integers(0, 600), st.sampled_from([0.0, 60.0]))
 def test_nor_does_one_right_before_quiet_hours(at_s: int, start_s: int, earlier_s: int, tick_s: float) -> None:
     # GIVEN quiet hours from 22:00 to 23:00, a look and a latest start around 22:00, and what landed at 20:00

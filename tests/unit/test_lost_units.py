@@ -77,7 +77,8 @@ class TestObserving:
 
     def test_a_gap_in_the_readings_begins_anew(self) -> None:
         before = state(NOW - timedelta(minutes=9), seen_at=NOW - timedelta(seconds=STALE_S + 1))
-        assert decide(2, left(), before).state.units == UnitsKnown(2.0)
+        decision = decide(2, left(), before)
+        assert (decision.action, decision.state.units) == ("hold", UnitsKnown(2.0))
 
     def test_what_a_lower_limit_takes_away_is_not_lost(self) -> None:
         idle = state(idle_since=NOW - timedelta(minutes=9))
