@@ -1,4 +1,4 @@
-"""How long the decisions take: a look of dispatch at many tables, with everything that may be on the way of one.
+"""How long the decisions take: a look of dispatch at many tables, and what is decided of one run.
 
     .venv/bin/python bench/decisions.py                  # 1,000 tables
     .venv/bin/python bench/decisions.py --tables 10000
@@ -24,6 +24,10 @@ from tidegate.dispatch import TableSnapshot, decide_dispatch, decide_more  # noq
 from tidegate.history import MergeSample  # noqa: E402
 from tidegate.quiet_hours import QuietHours  # noqa: E402
 from tidegate.rates import MergeRates, Rates, estimate_merge  # noqa: E402
+from tidegate.readings import Metrics, Progress  # noqa: E402
+from tidegate.run_size import CAPS, TableWork, decide_size  # noqa: E402
+from tidegate.scaling import ScalingLimits, ScalingState, decide_scaling  # noqa: E402
+from tidegate.sizing import size_cluster  # noqa: E402
 from tidegate.stack_limits import LiveCluster, Stack, StackLimits  # noqa: E402
 
 NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
@@ -42,6 +46,11 @@ def main() -> None:
     limits = StackLimits(3, 100.0, QuietHours("22:00", "23:00", "Europe/Berlin"), 60.0, 64)
     stack = Stack((LiveCluster("r", round_ends_at=NOW),), 10.0, 1.0)
     merges = [MergeSample(NOW - timedelta(hours=n), str(n), 30 + n, n * 10**8, n) for n in range(32)]
+    mixed = [_in_some_state(number, each) for number, each in enumerate(patient)]
+    work = [TableWork(each.contract.table, each.pending_bytes, 9, 10**9, 3600.0) for each in patient]
+    run = ScalingState("j", ScalingLimits(1, 4, 1), CAPS)
+    seen = Metrics("j", NOW, 2.0, 3.0, 0.0, 10.0, 4.0, 3.0)
+    progress = Progress(NOW, 10**9, 10**12, 60.0, 4.0, False, NOW + timedelta(hours=1))
     looks: dict[str, Callable[[], object]] = {
         "nothing is due": lambda: decide_dispatch(patient, NOW),
         "all are due": lambda: decide_dispatch(late, NOW),
@@ -49,8 +58,14 @@ def main() -> None:
             patient, NOW, rates=rates, limits=limits, stack=stack
         ),
         "the same; all are due": lambda: decide_dispatch(late, NOW, rates=rates, limits=limits, stack=stack),
-        "what a warm cluster takes": lambda: decide_more(patient, [], NOW, NOW, rates=rates),
+        "the same; every other table has nothing, some are held, some have quiet hours": lambda: decide_dispatch(
+            mixed, NOW, rates=rates, limits=limits, stack=stack
+        ),
+        "what a warm cluster takes": lambda: decide_more(patient, [], NOW, NOW, rates=rates, limits=limits),
         "and every table's words": lambda: [each.reason for each in decide_dispatch(patient, NOW).decisions],
+        "the size of a run of all these tables": lambda: decide_size(work, 300, rates=rates),
+        "a cluster": lambda: size_cluster("tidegate", "r", 0, 10**12, 300),
+        "scaling of one cluster": lambda: decide_scaling(run, seen, progress, NOW),
         "an empty loop of 1,000 rounds": empty_loop,
         "rates of one table, learned from 32 merges": lambda: estimate_merge(merges, NOW),
     }
@@ -70,6 +85,17 @@ def snapshots(count: int) -> list[TableSnapshot]:
         )
         for number in range(count)
     ]
+
+
+def _in_some_state(number: int, snapshot: TableSnapshot) -> TableSnapshot:
+    if number % 2:
+        return TableSnapshot(snapshot.contract)
+    if number % 14 == 0:
+        return replace(snapshot, held_by="r1")
+    if number % 10 == 0:
+        night = QuietHours("22:00", "06:00", "Europe/Berlin")
+        return replace(snapshot, contract=replace(snapshot.contract, quiet_hours=night))
+    return snapshot
 
 
 def empty_loop() -> None:

@@ -11,7 +11,7 @@ from tidegate.errors import Throttled
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 NAMES = {"memory": "YARNMemoryAvailablePercentage", "pending": "ContainerPendingRatio", "apps": "AppsPending",
-         "running": "TotalUnitsRunning"}  # fmt: skip
+         "running": "TotalUnitsRunning", "requested": "TotalUnitsRequested"}  # fmt: skip
 
 
 def measure(cluster_id: str, minutes_ago: int, **values: float) -> None:
@@ -31,15 +31,15 @@ def measure(cluster_id: str, minutes_ago: int, **values: float) -> None:
 
 def test_the_newest_complete_minute_of_each_cluster_is_read(aws: None) -> None:
     for minutes_ago in (3, 2):
-        measure("j-1", minutes_ago, memory=10.0 * minutes_ago, pending=0.5, apps=0, running=2)
+        measure("j-1", minutes_ago, memory=10.0 * minutes_ago, pending=0.5, apps=0, running=2, requested=3)
     # GIVEN a minute that has not come as a whole yet, and another cluster
     measure("j-1", 1, memory=1.0)
     measure("j-2", 1, memory=77.0, pending=0, apps=1)
     found = CloudWatchReadings().of(["j-1", "j-2", "j-3"], NOW)
     assert set(found) == {"j-1", "j-2"}
     one, two = found["j-1"], found["j-2"]
-    assert (one.cluster_id, one.at, one.memory_available_percent, one.units_running) == (
-        "j-1", NOW - timedelta(minutes=2), 20.0, 2.0)  # fmt: skip
+    assert (one.cluster_id, one.at, one.memory_available_percent) == ("j-1", NOW - timedelta(minutes=2), 20.0)
+    assert (one.units_running, one.units_requested) == (2.0, 3.0)
     assert (two.apps_pending, two.units_running, two.hdfs_percent) == (1.0, None, None)
 
 

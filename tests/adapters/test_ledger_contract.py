@@ -11,6 +11,7 @@ from tidegate.catalog import Catalogued
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
 from tidegate.history import MERGES_KEPT, MergeSample, StartUpSample
+from tidegate.lost_units import UnitsKnown
 from tidegate.ports import Batch, Ledger, OpenClaim, Waiting
 from tidegate.receipts import Merged, RejectedFile, Voided
 from tidegate.reconciling import Counts, Marker, Round
@@ -511,9 +512,10 @@ class TestHistory:
 class TestScaling:
     LIMITS = ScalingLimits(1, 4, 1)
     STATE = ScalingState(
-        "j-1", LIMITS, CAPS, changes=(NOW - timedelta(minutes=5),), busy_since=NOW - timedelta(minutes=1), seen_at=NOW
-    )
-    LOOK = ScalingLook(NOW, "j-1", "raise", "the deadline is at risk", 4, units_running=1.5, done_bytes=7,
+        "j-1", LIMITS, CAPS, changes=(NOW - timedelta(minutes=5),), busy_since=NOW - timedelta(minutes=1), seen_at=NOW,
+        units=UnitsKnown(4.0, NOW - timedelta(minutes=2)),
+    )  # fmt: skip
+    LOOK = ScalingLook(NOW, "j-1", "raise", "the deadline is at risk", 4, 3, units_running=1.5, done_bytes=7,
                        deadline=NOW + timedelta(hours=1), late_by_s=-12.25)  # fmt: skip
 
     def test_begins_with_nothing(self, ledger: Ledger) -> None:
@@ -528,6 +530,11 @@ class TestScaling:
         assert ledger.record_scaling("r", later, replace(self.STATE, changes=()), seen)
         assert list(ledger.scaling_looks("r")) == [self.LOOK, later]
         assert list(ledger.scaling_looks("another")) == []
+
+    def test_one_that_never_saw_its_units_is_kept_as_such(self, ledger: Ledger) -> None:
+        unseen = replace(self.STATE, units=UnitsKnown())
+        assert ledger.record_scaling("r", self.LOOK, unseen, "")
+        assert ledger.scaling_state("r")[0] == unseen
 
     def test_of_two_that_look_at_once_one_is_kept(self, ledger: Ledger) -> None:
         assert ledger.record_scaling("r", self.LOOK, self.STATE, "")

@@ -340,25 +340,33 @@ class OneProcessCloud:
                 break
         self.wait_clusters_to_end()
 
-    def weigh_work(self, size_bytes: int) -> None:
-        """Have each batch that is at work weigh so much and be due in an hour, as far as scaling knows."""
+    def weigh_work(self, size_bytes: int, due_in: timedelta = timedelta(hours=1)) -> None:
+        """Have each batch that is at work weigh so much and be due then, as far as scaling knows."""
         for found in self.s3.list_objects_v2(Bucket=CONTROL, Prefix="runs/").get("Contents", []):
             document = json.loads(self.s3.get_object(Bucket=CONTROL, Key=found["Key"])["Body"].read())
             for batch in document["batches"]:
-                batch |= {"size_bytes": size_bytes, "deadline": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+                batch |= {"size_bytes": size_bytes, "deadline": (datetime.now(UTC) + due_in).isoformat()}
             self.s3.put_object(Bucket=CONTROL, Key=found["Key"], Body=json.dumps(document).encode())
             told = {"group": document["group"], "at": datetime.now(UTC).isoformat(), "done": [], "cores": 4,
                     "busy_cores": 4, "core_s": 10.0, "input_bytes": 0, "shuffles": False}  # fmt: skip
             key = document["progress_uri"].removeprefix(f"s3://{CONTROL}/")
             self.s3.put_object(Bucket=CONTROL, Key=key, Body=json.dumps(told).encode())
 
-    def measure_clusters(self) -> None:
-        """EMR's metrics of the clusters that live: all at work."""
+    def measure_clusters(self, *, units: int | None = None, of: int | None = None, ago_min: int = 0) -> None:
+        """EMR's metrics of the clusters that live: all at work, with so many units of those that are asked for."""
         values = {"YARNMemoryAvailablePercentage": 2.0, "ContainerPendingRatio": 3.0, "AppsPending": 0.0}
+        if units is not None and of is not None:
+            values |= {"TotalUnitsRunning": units, "TotalUnitsRequested": of}
+        at = datetime.now(UTC) - timedelta(minutes=ago_min)
         with self.engine.reading():
             alive = [each.id for each in self.engine.clusters.values() if each.ended_s is None]
         data = [
-            {"MetricName": name, "Value": value, "Dimensions": [{"Name": "JobFlowId", "Value": cluster_id}]}
+            {
+                "MetricName": name,
+                "Value": value,
+                "Timestamp": at,
+                "Dimensions": [{"Name": "JobFlowId", "Value": cluster_id}],
+            }
             for cluster_id in alive
             for name, value in values.items()
         ]

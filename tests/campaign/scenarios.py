@@ -309,6 +309,20 @@ def behind(world: World) -> None:
     world.before_merge.append(look)
 
 
+def nodes_lost(world: World) -> None:
+    """A cluster loses one of its two units, and what is left is too slow: another one may be On-Demand."""
+
+    def look(_step: Life) -> None:
+        # 320 s on one unit, and a minute of overhead, that are due in five minutes: on two it is in time.
+        world.cloud.weigh_work(320 * 20 * 1024**2, timedelta(minutes=5))
+        for ago_min, units in ((2, 2), (1, 1), (0, 1)):
+            world.cloud.measure_clusters(units=units, of=2, ago_min=ago_min)
+            world.cloud.look_at_clusters()
+
+    world.land("airlines/a.csv")
+    world.before_merge.append(look)
+
+
 def no_instances(world: World) -> None:
     """The first cluster's instances don't come in time, and it is ended for another one."""
     world.cloud.plan_faults({"fault": "stuck", "state": "STARTING", "seconds": 60, "times": 1})
@@ -383,6 +397,7 @@ SCENARIOS: dict[str, Script] = {
         no_capacity,
         more_lands,
         behind,
+        nodes_lost,
         no_instances,
         stopped,
         stopped_late,

@@ -65,6 +65,11 @@ class TestUnits:
         assert size(flights(400 * GIB), caps=dear).units == 5
         assert size(flights(400 * GIB), caps=UnitCaps(usd_an_hour=0.01, unit_usd_an_hour=0.2)).units == 1
 
+    @pytest.mark.parametrize("unknown", [0.0, -1.0])
+    def test_without_a_price_the_cap_in_units_holds_alone(self, unknown: float) -> None:
+        unpriced = UnitCaps(5, usd_an_hour=0.01, unit_usd_an_hour=unknown)
+        assert size(flights(400 * GIB), caps=unpriced).units == 5
+
 
 works = st.lists(
     st.builds(

@@ -12,6 +12,7 @@ from fakes.control_plane import NOW, ControlPlane, execution
 from tidegate.clusters import EndReason
 from tidegate.errors import ClusterLost, ScalingRefused, Throttled
 from tidegate.readings import Metrics
+from tidegate.scaling import ScalingLimits
 from tidegate.usecases.scale_clusters import Scaled, ScalePorts, clusters_named, scale_clusters
 
 BY = execution("r")
@@ -147,6 +148,49 @@ def test_one_that_has_no_instances_in_time_is_ended_and_the_next_option_follows(
     assert not answer["go_on"]
 
 
+MIB = 1024**2
+
+
+def lose_a_unit(situation: Situation, now: Any = NOW) -> Scaled:
+    """A cluster of two units loses one, with 700 s of work on one unit left that are due in ten minutes."""
+    situation.weigh(700 * 20 * MIB, due_in_s=600)
+    situation.tell(core_s=0.0)
+    situation.measured(at=now, units_running=2.0, units_requested=2.0)
+    assert situation.look(now=now).changes == 0
+    situation.measured(at=now + timedelta(minutes=1), units_running=1.0, units_requested=2.0)
+    return situation.look(now=now + timedelta(minutes=1))
+
+
+def test_a_lost_spot_unit_may_be_on_demand_when_the_rest_is_too_slow(situation: Situation) -> None:
+    scaled = lose_a_unit(situation)
+    # THEN one call raises the limit by one unit, and its reason is on the run's record
+    assert situation.plane.clusters.limits["j-1"] == [ScalingLimits(1, 2, 2)]
+    assert scaled.changes == 1
+    newest = list(situation.plane.ledger.scaling_looks("r"))[-1]
+    assert (newest.action, newest.maximum_units, newest.maximum_on_demand_units) == ("raise", 2, 2)
+    assert "Graviton, Spot: 1 of 2 units are left since 0 s, too few for the deadline" in newest.reason
+    assert "1 more may be On-Demand" in newest.reason
+
+
+def test_one_that_is_missed_is_remembered_from_look_to_look(situation: Situation) -> None:
+    # GIVEN a loss that EMR did not take an answer to
+    situation.plane.clusters.refuses = Throttled("too many calls")
+    assert set(lose_a_unit(situation).failed) == {"r"}
+    # THEN the next look gives it
+    situation.plane.clusters.refuses = None
+    later = NOW + timedelta(minutes=2)
+    situation.measured(at=later, units_running=1.0, units_requested=2.0)
+    assert situation.look(now=later).changes == 1
+
+
+def test_a_cluster_of_on_demand_units_waits_for_others(situation: Situation) -> None:
+    run = situation.plane.ledger.run("r")
+    situation.plane.ledger.running_runs = lambda: iter([replace(run, launch=2)])
+    scaled = lose_a_unit(situation)
+    assert (scaled.changes, situation.limits) == (0, [])
+    assert "they are On-Demand already" in scaled.looks["r"].reason
+
+
 def test_a_run_that_has_moved_on_keeps_its_cluster(situation: Situation) -> None:
     starting(situation, 3000)
     ledger = situation.plane.ledger
@@ -191,6 +235,55 @@ def test_without_metrics_nothing_is_changed_and_lateness_is_seen_all_the_same(si
     assert (scaled.looks["r"].action, situation.limits) == ("hold", [])
     assert "there are no metrics" in scaled.looks["r"].reason
     assert scaled.late_by_s > 0
+
+
+def test_ten_minutes_without_metrics_change_nothing_and_are_no_trend(situation: Situation) -> None:
+    # GIVEN a cluster that is short of memory, of which CloudWatch then has nothing new for ten minutes
+    situation.weigh(1024, due_in_s=36_000)
+    busy: dict[str, Any] = {"memory_available_percent": 2.0, "pending_ratio": 3.0}
+    situation.measured(**busy)
+    actions = []
+    for minute in range(11):
+        looked = situation.look(now=NOW + timedelta(minutes=minute))
+        actions += [(looked.looks["r"].action, "s old" in looked.looks["r"].reason)]
+    assert actions == [("hold", False)] * 6 + [("hold", True)] * 5
+    # WHEN they come again, THEN it has to be short of memory for a while, as if nothing had been before
+    for minute in range(11, 14):
+        now = NOW + timedelta(minutes=minute)
+        situation.measured(at=now, **busy)
+        assert situation.look(now=now).changes == (minute == 13)
+
+
+def test_an_alarm_that_is_over_or_is_told_twice_changes_no_more_than_the_metrics_say(situation: Situation) -> None:
+    # GIVEN an alarm that containers wait, by the time of which they don't any more
+    situation.weigh(1024, due_in_s=36_000)
+    situation.measured(memory_available_percent=95.0)
+    for _ in range(3):
+        assert situation.look(frozenset({"j-1"})).changes == 0
+    # AND one that comes again and again, of a run that is later each time
+    changes = []
+    for number in range(1, 4):
+        situation.weigh(number * 100 * GIB, due_in_s=1800)
+        changes.append(situation.look(frozenset({"j-1"}), now=NOW + timedelta(seconds=20 * number)).changes)
+    assert changes == [1, 0, 0]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+def test_progress_by_a_wrong_clock_takes_nothing_away(situation: Situation, ahead: timedelta) -> None:
+    situation.weigh(1024, due_in_s=36_000)
+    for minute in range(20):
+        now = NOW + timedelta(minutes=minute)
+        situation.measured(at=now, memory_available_percent=95.0)
+        situation.tell(at=(now + ahead).isoformat(), busy_cores=0)
+        situation.look(now=now)
+    assert situation.limits == []
+
+
+def test_metrics_by_a_wrong_clock_are_not_believed(situation: Situation) -> None:
+    situation.weigh(1000 * GIB, due_in_s=1800)
+    situation.measured(at=NOW + timedelta(minutes=10))
+    look = situation.look().looks["r"]
+    assert (look.action, "a clock is wrong" in look.reason) == ("hold", True)
 
 
 @pytest.mark.parametrize("trouble", [ScalingRefused("the cluster is terminating"), Throttled("too many calls")])

@@ -99,7 +99,7 @@ class TestRaising:
         assert decision.limits == ScalingLimits(1, 4, 2, 2)
 
     def test_on_demand_clusters_stay_on_demand(self) -> None:
-        start = replace(state(), limits=ScalingLimits(1, 4, 4))
+        start = replace(state(), limits=ScalingLimits(1, 4, 4), launch=2)
         assert decide_scaling(start, metrics(), late(), NOW).limits == ScalingLimits(1, 10, 10)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 from tidegate.contracts import Contract
-from tidegate.due import TableDecision, TableSnapshot, deadline_of, decide_table, lateness_of, start_by
+from tidegate.due import TableDecision, TableSnapshot, deadline_of, decide_table, lateness_of, look_at, start_by
 from tidegate.rates import ASSUMED, Rates
 from tidegate.stack_limits import ALONE, ANYTHING, Stack, StackLimits, why_no_new_cluster
 
@@ -63,7 +63,8 @@ def decide_dispatch(
     waits for no quiet hours, but is held by the ceilings.
     """
     in_order = sorted(snapshots, key=attrgetter("contract.table"))
-    decisions = [decide_table(each, now, at_once=at_once, rates=rates, limits=limits) for each in in_order]
+    look = look_at(now, at_once=at_once, rates=rates, limits=limits)
+    decisions = [decide_table(each, look) for each in in_order]
     if limits.side_by_side is not None:
         decisions = _crowded(decisions, rates, limits)
     warm = [(takes_at, cluster.run_id) for cluster in stack.clusters if (takes_at := cluster.takes_more_at(now))]
@@ -103,8 +104,10 @@ def decide_more(
     could be there. Nothing in quiet hours.
     """
 
+    look = look_at(now, rates=rates, limits=limits)
+
     def is_taken(snapshot: TableSnapshot) -> bool:
-        decision = decide_table(snapshot, now, rates=rates, limits=limits)
+        decision = decide_table(snapshot, look)
         was_waiting = snapshot.oldest_event_time is not None and snapshot.oldest_event_time <= started_at
         is_mine = snapshot.contract.table in mine and was_waiting
         is_soon = decision.is_due or decision.start_in_s <= rates.start_up_s

@@ -1,5 +1,6 @@
 """When one table is due, and why: as late as its freshness allows."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -14,7 +15,7 @@ from tidegate.stack_limits import ANYTHING, StackLimits
 _AMORTISED = 10
 """Times the start-up and the overhead: so long a merge hardly gains from sharing them with what is still to come."""
 
-_BEFORE_QUIET_S = 120
+_BEFORE_QUIET = timedelta(seconds=120)
 """How long before quiet hours the last run begins at the latest: two of the minutes in which dispatch looks."""
 
 _SKEW_S = 300
@@ -107,16 +108,30 @@ class TableDecision(NamedTuple):
         return f"{of.pending_files} files of {of.pending_bytes:,} bytes, the oldest {age_s} s old{why}"
 
 
-def decide_table(
-    snapshot: TableSnapshot,
-    now: datetime,
-    *,
-    at_once: bool = False,
-    rates: Rates = ASSUMED,
-    limits: StackLimits = ANYTHING,
-) -> TableDecision:
-    """Decide whether a table is due at `now`, and whether it can be in a run at all."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What all tables have in common at one moment, made once for all of them. `at_once` waits for no quiet hours."""
+
+    now: datetime
+    rates: Rates
+    limits: StackLimits
+    at_once: bool
+    quiet: str | None
+    """The stack's quiet hours, if it is any now."""
+    quiet_in_s: float
+    """Until no run should begin for the stack's next ones, at least: a start before that is as good as any."""
+
+
+def look_at(now: datetime, *, at_once: bool = False, rates: Rates = ASSUMED, limits: StackLimits = ANYTHING) -> Look:
+    """A look at `now`, with what is known and allowed then."""
+    quiet, quiet_in_s = (None, math.inf) if limits.quiet_hours is None else _quiet_at(limits.quiet_hours, now)
+    return Look(now, rates, limits, at_once, None if at_once else quiet, quiet_in_s)
+
+
+def decide_table(snapshot: TableSnapshot, look: Look) -> TableDecision:
+    """Decide whether a table is due, and whether it can be in a run at all."""
     contract, oldest = snapshot.contract, snapshot.oldest_event_time
+    now, rates = look.now, look.rates
     waited_s = freshness_s = takes_s = lateness_s = 0.0
     if oldest is not None:
         takes_s = rates.start_up_s + rates.merge_s(contract.table, snapshot.pending_bytes, snapshot.pending_files)
@@ -124,10 +139,12 @@ def decide_table(
         freshness = contract.freshness
         freshness_s = freshness.seconds if freshness.kind == "within" else _freshness_s(oldest, freshness, takes_s)
         lateness_s = waited_s - freshness_s if waited_s > freshness_s else 0.0
-    if (obstacle := _obstacle(snapshot, now, at_once=at_once)) is not None:
+    if (obstacle := _obstacle(snapshot, now, at_once=look.at_once)) is not None:
         return TableDecision(snapshot, "obstacle", lateness_s=lateness_s, detail=obstacle)
-    has_quiet = contract.quiet_hours is not None or limits.quiet_hours is not None
-    quiet = _quiet_now(snapshot, now, limits) if has_quiet and not at_once else None
+    quiet, quiet_in_s = look.quiet, look.quiet_in_s
+    if contract.quiet_hours is not None:
+        own, own_in_s = _quiet_at(contract.quiet_hours, now)
+        quiet, quiet_in_s = None if look.at_once else own or quiet, min(own_in_s, quiet_in_s)
     can_ride = quiet is None
     if snapshot.unsettled_batch is not None or snapshot.reopened or oldest is None or waited_s < -_SKEW_S:
         first = _without_age(snapshot)
@@ -136,10 +153,10 @@ def decide_table(
     if at_any_rate is not None:
         merge_s = takes_s - rates.start_up_s
         return TableDecision(snapshot, at_any_rate, True, can_ride, lateness_s, now, 0.0, merge_s, quiet)
-    start_in_s = freshness_s - takes_s - limits.tick_s - waited_s
+    start_in_s = freshness_s - takes_s - look.limits.tick_s - waited_s
     detail = ""
-    if has_quiet:
-        start_in_s, detail = _before_quiet(snapshot, start_in_s, now, limits)
+    if start_in_s >= quiet_in_s:
+        start_in_s, detail = _before_quiet(snapshot, start_in_s, look)
     rule: Rule
     if start_in_s <= 0:
         rule = "before_quiet" if detail else "late"
@@ -189,28 +206,26 @@ def _obstacle(snapshot: TableSnapshot, now: datetime, *, at_once: bool) -> str |
     return None
 
 
-def _quiet_now(snapshot: TableSnapshot, now: datetime, limits: StackLimits) -> str | None:
-    """The quiet hours, of the table or of the stack, that it is now; None if it is none."""
-    for hours in _quiet_hours(snapshot, limits):
-        around = hours.around(now)
-        if around is not None:
-            return hours.words(around[1])
-    return None
+@lru_cache(maxsize=64)
+def _quiet_at(hours: QuietHours, now: datetime) -> tuple[str | None, float]:
+    """Which quiet hours it is now, None if it is none; and the seconds until no run should begin for the next."""
+    around = hours.around(now)
+    last_start_in = hours.next_begin(now) - _BEFORE_QUIET - now
+    return None if around is None else hours.words(around[1]), last_start_in.total_seconds()
 
 
-def _quiet_hours(snapshot: TableSnapshot, limits: StackLimits) -> list[QuietHours]:
-    return [hours for hours in (snapshot.contract.quiet_hours, limits.quiet_hours) if hours is not None]
+def _before_quiet(snapshot: TableSnapshot, start_in_s: float, look: Look) -> tuple[float, str]:
+    """A start that would be in quiet hours, or right before, comes in time before them; with their name.
 
-
-def _before_quiet(snapshot: TableSnapshot, start_in_s: float, now: datetime, limits: StackLimits) -> tuple[float, str]:
-    """A start that would fall into quiet hours comes before them, if they have not begun; with their name."""
-    detail = ""
-    all_hours = _quiet_hours(snapshot, limits)
+    Right before: the next look would be in them.
+    """
+    detail, now = "", look.now
+    all_hours = [hours for hours in (snapshot.contract.quiet_hours, look.limits.quiet_hours) if hours is not None]
     # Twice, as a start that comes before the second ones may be in the first ones then.
     for hours in all_hours * len(all_hours):
-        around = hours.around(now + timedelta(seconds=start_in_s))
+        around = hours.around(now + timedelta(seconds=start_in_s), _BEFORE_QUIET)
         if around is not None and now < around[0]:
-            start_in_s, detail = (around[0] - now).total_seconds() - _BEFORE_QUIET_S, f"quiet hours ({hours})"
+            start_in_s, detail = (around[0] - _BEFORE_QUIET - now).total_seconds(), f"quiet hours ({hours})"
     return start_in_s, detail
 
 
@@ -219,7 +234,7 @@ def lateness_of(snapshot: TableSnapshot, now: datetime, rates: Rates = ASSUMED) 
 
     `asap` promises no time, so what it takes to start a cluster and to merge is not counted as late.
     """
-    return decide_table(snapshot, now, rates=rates).lateness_s
+    return decide_table(snapshot, look_at(now, rates=rates)).lateness_s
 
 
 def start_by(snapshot: TableSnapshot, rates: Rates = ASSUMED) -> datetime:

@@ -26,6 +26,9 @@ PATIENCE = 2.0
 LOST_FOR_S = 180
 """So long managed scaling may take to replace lost nodes by itself."""
 
+LONGEST_S = 10 * 365 * 86400.0
+"""Nothing is taken to last longer: the moment when it is through has to be one of the calendar."""
+
 Step = Literal["wait", "next_option", "on_demand"]
 
 
@@ -56,7 +59,7 @@ class Need:
     overhead_s: float = 0.0
 
     def takes_s(self, units: float) -> float:
-        return self.overhead_s + self.work_unit_s / max(units, 0.1)
+        return min(LONGEST_S, self.overhead_s + self.work_unit_s / max(units, 0.1))
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,8 @@ def _while_running(capacity: Capacity, need: Need, units: float, now: datetime) 
     if not option.uses_spot:
         words = f"{left}; they are On-Demand already, and managed scaling asks for others"
         return CapacityDecision("wait", capacity.launch, f"{option.name}: {words}")
-    words = f"{left}, and the deadline is lost with them; a resize never switches to On-Demand by itself"
-    return CapacityDecision("on_demand", capacity.launch, f"{option.name}: {words}: its limit is raised")
+    words = f"{left}, too few for the deadline; a resize never switches to On-Demand by itself"
+    return CapacityDecision("on_demand", capacity.launch, f"{option.name}: {words}")
 
 
 def _why_the_rest_will_do(capacity: Capacity, need: Need, units: float, now: datetime) -> str | None:

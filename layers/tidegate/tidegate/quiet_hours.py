@@ -36,16 +36,25 @@ class QuietHours:
         return f"{self.begin} to {self.end} {self.zone}"
 
     def __hash__(self) -> int:
-        # Looked up for every table at each look of dispatch: cheaper than a hash of all three.
+        # Looked up for every table with its own at each look of dispatch: cheaper than a hash of all three.
         return hash(self.begin)
 
-    def around(self, moment: datetime) -> tuple[datetime, datetime] | None:
-        """Begin and end, in UTC, of the quiet hours that a moment is in: the begin is, the end isn't part of them."""
+    def around(self, moment: datetime, early: timedelta = timedelta()) -> tuple[datetime, datetime] | None:
+        """Begin and end, in UTC, of the quiet hours that a moment is in, or not earlier than `early` before.
+
+        The begin is, the end isn't part of them.
+        """
         utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
         for begin, end in _near(self, utc.toordinal()):
-            if begin <= moment < end:
+            if begin - early <= moment < end:
                 return begin, end
         return None
+
+    def next_begin(self, moment: datetime) -> datetime:
+        """When the next ones begin after a moment; the moment itself where that is further than is looked."""
+        utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        begins = [begin for begin, _ in _near(self, utc.toordinal()) if begin > moment]
+        return min(begins, default=moment)
 
     def words(self, end: datetime) -> str:
         """Which quiet hours these are."""

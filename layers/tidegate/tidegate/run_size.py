@@ -46,7 +46,8 @@ class UnitCaps:
     maximum_units: int = MAXIMUM_UNITS
     usd_an_hour: float | None = None
     unit_usd_an_hour: float = 0.0
-    """Of the dearest launch option that may be used. Without a price there is no cap in dollars."""
+    """On-Demand, of the dearest launch option: any unit may become one, where Spot is lost. Without a price there is no
+    cap in dollars."""
 
     @property
     def units(self) -> int:

@@ -5,10 +5,12 @@ minute and on alarms, is how far it may go.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from tidegate.launches import LAUNCH_OPTIONS
+from tidegate.lost_units import Replacement, UnitsKnown, decide_on_lost_units, observe_units
 from tidegate.readings import (
     BUSY_MEMORY_PERCENT,
     BUSY_RATIO,
@@ -58,6 +60,11 @@ class ScalingLimits:
     maximum_on_demand_units: int
     maximum_core_units: int = 1
 
+    def allows_more_than(self, other: "ScalingLimits") -> bool:
+        """Of anything."""
+        is_larger = self.maximum_units > other.maximum_units or self.maximum_core_units > other.maximum_core_units
+        return is_larger or self.maximum_on_demand_units > other.maximum_on_demand_units
+
 
 @dataclass(frozen=True)
 class ScalingState:
@@ -75,6 +82,9 @@ class ScalingState:
     """The time of the newest metric that was believed."""
     budget_usd: float | None = None
     """What the run may still cost."""
+    launch: int = 0
+    """The cluster's launch option: an index into `launches.LAUNCH_OPTIONS`."""
+    units: UnitsKnown = field(default_factory=UnitsKnown)
 
 
 @dataclass(frozen=True)
@@ -92,8 +102,9 @@ def decide_scaling(
     """Decide on the limits of managed scaling.
 
     Raised when the deadline is at risk, or when containers have waited for a while; lowered when memory has been idle
-    for a while and nothing shuffles. Whatever is not known, or doesn't fit together, changes nothing. Never above the
-    caps, never below what running work holds; what is above a cap already is not lowered below running work either.
+    for a while and nothing shuffles. Lost units may be On-Demand if those that are left are too few for the deadline.
+    Whatever is not known, or doesn't fit together, changes nothing. Never above the caps, never below what running work
+    holds; what is above a cap already is not lowered below running work either.
     """
     ending = None if state.is_alive else f"cluster {state.cluster_id} is ending: nothing of it is changed"
     why_not = ending or why_unusable(metrics, state.cluster_id, state.seen_at, now)
@@ -104,7 +115,15 @@ def decide_scaling(
     state = _observed(state, metrics)
     cap = _cap(state, progress, now)
     wanted, why = _wanted(state, metrics, progress, now, cap)
-    return _within_bounds(state, wanted, why, progress, now)
+    # On-Demand is dearer: a cluster that may be larger than its cap allows by now gets no more of it.
+    room = state.limits.maximum_units - state.limits.maximum_on_demand_units if state.limits.maximum_units <= cap else 0
+    lost = decide_on_lost_units(state.units, metrics, progress, now, room=room, launch=state.launch)
+    wanted, why = _replacing(state.limits, wanted, why, lost)
+    decision = _within_bounds(state, wanted, why, progress, now)
+    if lost is None or not lost.units or decision.action == "hold":
+        return decision
+    # What was lost is asked for anew: until it comes it is no more lost than what never came.
+    return replace(decision, state=replace(decision.state, units=UnitsKnown(metrics.units_running)))
 
 
 def _observed(state: ScalingState, metrics: Metrics) -> ScalingState:
@@ -124,6 +143,7 @@ def _observed(state: ScalingState, metrics: Metrics) -> ScalingState:
         seen_at=metrics.at,
         busy_since=since(state.busy_since, holds=is_busy),
         idle_since=since(state.idle_since, holds=is_idle),
+        units=observe_units(state.units, metrics, has_gap=has_gap),
     )
 
 
@@ -204,6 +224,21 @@ def _units_when_idle(
     return max(math.ceil(used * SPARE), for_deadline, 1), f"{now_is}, for {IDLE_FOR_S} s or longer: idle"
 
 
+def _replacing(
+    limits: ScalingLimits, wanted: ScalingLimits, why: str, lost: Replacement | None
+) -> tuple[ScalingLimits, str]:
+    """With room for On-Demand units in place of lost ones; nothing is taken away in the same look."""
+    if lost is None:
+        return wanted, why
+    if not lost.units:
+        return wanted, f"{why}; {lost.reason}"
+    is_raise = wanted.allows_more_than(limits)
+    on_demand = max(limits.maximum_on_demand_units, wanted.maximum_core_units) + lost.units
+    replaced = replace(wanted if is_raise else limits, maximum_on_demand_units=on_demand)
+    words = f"{lost.reason}: {lost.units} more may be On-Demand"
+    return replaced, f"{words}; {why}" if is_raise else words
+
+
 def _within_bounds(
     state: ScalingState, wanted: ScalingLimits, why: str, progress: Progress | None, now: datetime
 ) -> ScalingDecision:
@@ -211,7 +246,7 @@ def _within_bounds(
     limits = state.limits
     if wanted == limits:
         return _hold(state, why)
-    is_raise = wanted.maximum_units > limits.maximum_units or wanted.maximum_core_units > limits.maximum_core_units
+    is_raise = wanted.allows_more_than(limits)
     if not is_raise:
         floor, why_not = _floor(limits, progress)
         if why_not is not None:
@@ -223,14 +258,14 @@ def _within_bounds(
     waits = _why_too_soon(state, now, RAISE_COOL_DOWN_S if is_raise else LOWER_COOL_DOWN_S)
     if waits is not None:
         return _hold(state, f"{why}; {waits}")
-    # Where all is On-Demand it stays so, and where Spot is used no more becomes On-Demand than before.
-    is_all_on_demand = limits.maximum_on_demand_units >= limits.maximum_units
-    on_demand = wanted.maximum_units if is_all_on_demand else min(limits.maximum_on_demand_units, wanted.maximum_units)
-    on_demand = max(on_demand, min(wanted.maximum_core_units, wanted.maximum_units))
-    wanted = replace(wanted, maximum_on_demand_units=on_demand)
-    after = replace(
-        state, limits=wanted, changes=(*_recent(state.changes, now), now), busy_since=None, idle_since=None
-    )  # fmt: skip
+    # Where Spot is used no more becomes On-Demand than the core units and what replaces lost ones.
+    on_demand = max(wanted.maximum_on_demand_units, wanted.maximum_core_units)
+    on_demand = on_demand if LAUNCH_OPTIONS[state.launch].uses_spot else wanted.maximum_units
+    wanted = replace(wanted, maximum_on_demand_units=min(on_demand, wanted.maximum_units))
+    # What is taken away by a lower limit is not lost.
+    units = state.units if is_raise else UnitsKnown()
+    changes = (*_recent(state.changes, now), now)
+    after = replace(state, limits=wanted, changes=changes, busy_since=None, idle_since=None, units=units)
     return ScalingDecision("raise" if is_raise else "lower", wanted, why, after)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from tidegate.lost_units import UnitsKnown
 from tidegate.run_size import CAPS
 from tidegate.scaling import Action, ScalingLimits, ScalingState
 
@@ -24,6 +25,7 @@ class ScalingLook:
     action: LookAction
     reason: str
     maximum_units: int
+    maximum_on_demand_units: int | None = None
     units_requested: float | None = None
     units_running: float | None = None
     memory_available_percent: float | None = None
@@ -36,10 +38,12 @@ class ScalingLook:
 
 
 def encode_state(state: ScalingState) -> str:
-    """As JSON. The caps are the release's, and whether the cluster lives is seen anew each time: neither is kept."""
+    """As JSON. Not kept: the caps, which are the release's, and what is seen anew each time of cluster and run."""
+    lost_since = state.units.lost_since
     document = {
         "cluster_id": state.cluster_id,
         "limits": asdict(state.limits),
+        "units": {"had": state.units.had, "lost_since": lost_since.isoformat() if lost_since else None},
         "changes": [at.isoformat() for at in state.changes],
         **{name: at.isoformat() for name in _MOMENTS if (at := getattr(state, name)) is not None},
     }
@@ -55,9 +59,17 @@ def decode_state(text: str) -> ScalingState | None:
         }
         changes = tuple(datetime.fromisoformat(at) for at in document["changes"])
         state = ScalingState(document["cluster_id"], ScalingLimits(**document["limits"]), CAPS, changes=changes)
-        return replace(state, **moments)
-    except (ValueError, TypeError, KeyError):
+        return replace(state, **moments, units=_read_units(document.get("units", {})))
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _read_units(found: Mapping[str, Any]) -> UnitsKnown:
+    """An earlier release has written none."""
+    had, lost_since = found.get("had"), found.get("lost_since")
+    return UnitsKnown(
+        None if had is None else float(had), None if lost_since is None else datetime.fromisoformat(lost_since)
+    )
 
 
 def look_as_item(look: ScalingLook) -> dict[str, Any]:
@@ -74,7 +86,7 @@ def read_look(item: Mapping[str, Any]) -> ScalingLook:
     """What `look_as_item` made, whatever kind of number it comes back as."""
     kinds: Mapping[str, Any] = {
         "at": datetime.fromisoformat, "deadline": datetime.fromisoformat, "maximum_units": int, "done_bytes": int,
-        "total_bytes": int, "cluster_id": str, "action": str, "reason": str,
+        "total_bytes": int, "cluster_id": str, "action": str, "reason": str, "maximum_on_demand_units": int,
     }  # fmt: skip
     names = {each.name for each in fields(ScalingLook)}
     return ScalingLook(**{name: kinds.get(name, float)(item[name]) for name in names if item.get(name) is not None})

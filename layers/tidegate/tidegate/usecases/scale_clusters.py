@@ -110,7 +110,7 @@ def scale_clusters(only: frozenset[str] | None, *, ports: ScalePorts, now: datet
 def _look_at_work(run: Run, cluster: Cluster, metrics: Metrics | None, ports: ScalePorts, now: datetime) -> ScalingLook:
     known, seen = _state_of(run, cluster, ports)
     progress, _ = _progress(run, ports, now)
-    decision = decide_scaling(replace(known, caps=CAPS), metrics, progress, now)
+    decision = decide_scaling(replace(known, caps=CAPS, launch=run.launch), metrics, progress, now)
     if decision.action != "hold":
         # Before it is written: whoever dies here decides the same again, and to set the same limits does no harm.
         ports.clusters.scale(cluster.cluster_id, decision.limits)
@@ -164,6 +164,7 @@ def _seen(
         action=decision.action,
         reason=decision.reason,
         maximum_units=decision.limits.maximum_units,
+        maximum_on_demand_units=decision.limits.maximum_on_demand_units,
         units_requested=measured.units_requested,
         units_running=measured.units_running,
         memory_available_percent=measured.memory_available_percent,
