@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         if event["RequestType"] != "Delete":
             properties = event["ResourceProperties"]
             # Now the stack is rolled back; later, dispatch would stand still for it.
-            read_limits(properties["MaximumClusters"], properties["QuietHours"])
+            read_limits(properties["MaximumClusters"], properties["QuietHours"], properties["DailyBudget"])
             with within(0.9 * context.get_remaining_time_in_millis() / 1000):  # the rest is for the answer
                 answer["Data"] = publish_artifacts(
                     artifacts(), objects=objects(), control_bucket=setting("CONTROL_BUCKET")

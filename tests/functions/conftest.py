@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "LEDGER_TABLE": "ledger",
     "MAXIMUM_CLUSTERS": "4",
     "QUIET_HOURS": "",
+    "DAILY_BUDGET": "1000",
+    "MONTHLY_BUDGET": "1000",
     "STATE_MACHINE_ARN": STATE_MACHINE,
     "LANDING_BUCKET": "tidegate-landing",
     "LAKE_BUCKET": "tidegate-lake",

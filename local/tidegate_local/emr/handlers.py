@@ -214,8 +214,9 @@ class Handlers:
         with self._engine.reading():
             cluster = self._cluster(request)
             state = "TERMINATED" if cluster.state in OVER else "RUNNING"
+            ended_s = cluster.ended_s if cluster.state in OVER else None
             instances = [
-                _instance(fleet, market, number, state)
+                _instance(fleet, market, number, state, ended_s)
                 for fleet in cluster.fleets
                 if wanted[0] in (None, fleet.id) and wanted[1] in (None, fleet.type)
                 for market, count in (
@@ -319,7 +320,7 @@ def _step(config: Json, now_s: float) -> Step:
     )
 
 
-def _instance(fleet: Fleet, market: str, number: int, state: str) -> Json:
+def _instance(fleet: Fleet, market: str, number: int, state: str, ended_s: float | None) -> Json:
     configs: Sequence[Any] = fleet.config.get("InstanceTypeConfigs") or [{}]
     return {
         "Id": f"ci-{fleet.id[3:]}{market[:1]}{number:04d}",
@@ -329,7 +330,10 @@ def _instance(fleet: Fleet, market: str, number: int, state: str) -> Json:
         "Status": {
             "State": state,
             "StateChangeReason": {},
-            "Timeline": {"CreationDateTime": round(fleet.created_s, 3)},
+            "Timeline": {
+                "CreationDateTime": round(fleet.created_s, 3),
+                **({"EndDateTime": round(ended_s, 3)} if ended_s is not None else {}),
+            },
         },
         "InstanceFleetId": fleet.id,
         "Market": market,

@@ -1,0 +1,54 @@
+"""Account for every run whose account is open, and hold the month against its budget."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tidegate.costs import BudgetDecision, decide_budget
+from tidegate.run_costs import RunCost, Spending, spending_of
+from tidegate.usecases.account_run import CostPorts, account_run
+
+RUNS_A_LOOK = 20
+"""So that a look ends in time, and EMR's limits on calls are kept; the rest is due at the next one."""
+
+
+@dataclass(frozen=True)
+class Accounted:
+    """What came of a look: the accounts that were tried, and those of them that could not be made."""
+
+    costs: tuple[RunCost, ...]
+
+    @property
+    def final(self) -> tuple[RunCost, ...]:
+        return tuple(each for each in self.costs if each.is_final and each.unknown is None)
+
+    @property
+    def unknown(self) -> tuple[RunCost, ...]:
+        return tuple(each for each in self.costs if each.unknown is not None)
+
+
+def account_open_runs(*, ports: CostPorts, now: datetime) -> Accounted:
+    """Account for runs whose accounts are open: those that live, to now; those that have ended, for good.
+
+    Raises Throttled.
+    """
+    made: list[RunCost] = []
+    for seen in ports.ledger.open_costs(now):
+        if len(made) == RUNS_A_LOOK:
+            break
+        # The index may be behind: the account may be final by now.
+        cost = ports.ledger.cost_of(seen.run_id, seen.began_at)
+        if cost is not None and not cost.is_final:
+            made.append(account_run(cost, ports.ledger.run(cost.run_id), ports=ports, now=now))
+    return Accounted(tuple(made))
+
+
+def spent_in_month(*, ports: CostPorts, now: datetime) -> Spending:
+    """What the month of `now` has cost so far. Raises Throttled."""
+    return spending_of(ports.ledger.costs_of_month(now.astimezone(UTC).date()), now)
+
+
+def watch_budget(budget_usd: float, *, ports: CostPorts, now: datetime) -> BudgetDecision | None:
+    """Where the month stands; None without a budget. Raises Throttled."""
+    if budget_usd <= 0:
+        return None
+    return decide_budget(spent_in_month(ports=ports, now=now).usd, budget_usd, now.astimezone(UTC).date())
