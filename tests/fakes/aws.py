@@ -48,6 +48,7 @@ class FakeClusters:
         self.instances_of: dict[str, list[Mapping[str, Any]]] = {}
         self.hides: TidegateError | None = None
         """What asking for instances is answered with."""
+        self.asked_for_clusters: list[str] = []
         self.asked_for_instances: list[str] = []
 
     def alive(self, stack: str, run_id: str) -> list[str]:
@@ -67,6 +68,7 @@ class FakeClusters:
         ]
 
     def of_run(self, stack: str, run_id: str, since: datetime) -> list[RunCluster]:
+        self.asked_for_clusters.append(run_id)
         alive = [RunCluster(cluster_id, has_ended=False) for cluster_id in self.alive(stack, run_id)]
         gone = [
             RunCluster(cluster_id, True, ended_at)

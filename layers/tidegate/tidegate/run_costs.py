@@ -125,8 +125,8 @@ class Spending:
 
 
 def spending_of(costs: Iterable[RunCost], now: datetime) -> Spending:
-    """Add runs up, each once."""
-    by_run = {(cost.began_at, cost.run_id): cost for cost in costs}.values()
+    """Add runs up, each of which the ledger has once."""
+    by_run = list(costs)
     return Spending(
         usd=sum((cost.usd(now) for cost in by_run), Decimal(0)),
         runs=len(by_run),
