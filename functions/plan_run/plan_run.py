@@ -48,6 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         plan = claim_more(request, ports=ports(), contracts=contracts(), now=now)
     else:
         plan = plan_run(event["input"], execution, ports=ports(), contracts=contracts(), now=now)
-    logger.info(plan["reason"], extra={"work": plan["work"], "groups": plan["groups"], "held": plan["held"]})
+    extra: dict[str, Any] = {name: plan[name] for name in ("work", "groups", "held", "cost") if name in plan}
+    logger.info(plan["reason"], extra=extra)
     metrics.add_metric(name="GroupsPlanned", unit="Count", value=len(plan["groups"]))
     return plan

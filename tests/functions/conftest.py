@@ -155,6 +155,7 @@ def run(account: Account, layers: Path) -> Callable[..., Any]:
 
     seen: set[str] = set()
     tidegate.composition.contracts.cache_clear()
+    tidegate.composition.prices.cache_clear()
 
     def call(module: ModuleType, event: Any, context: Context | None = None) -> Any:
         for name in ("ports", "ledger", "objects"):

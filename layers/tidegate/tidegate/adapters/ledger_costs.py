@@ -58,7 +58,7 @@ class CostsInLedger(LedgerCalls):
             "began_at": iso(cost.began_at),
             "attempt": cost.attempt,
             "planned_at": iso(cost.planned_at),
-            "clusters": {name: _account_value(each) for name, each in cost.clusters.items()},
+            "#clusters": {name: _account_value(each) for name, each in cost.clusters.items()},
             "control_plane_usd": cost.control_plane_usd,
             "accounted_at": iso(cost.accounted_at) if cost.accounted_at else None,
             "ended_at": iso(cost.ended_at) if cost.ended_at else None,
@@ -78,7 +78,7 @@ class CostsInLedger(LedgerCalls):
             + (" REMOVE pending_pk, pending_sk" if cost.is_final else ""),
             values | {":open": False},
             condition="attribute_not_exists(attempt) OR (attempt = :attempt AND is_final = :open)",
-            names=("kind", "unknown"),
+            names=("kind", "clusters", "unknown"),
         )
 
     def record_shares(self, cost: RunCost, by_table: Mapping[str, TableCost]) -> None:
