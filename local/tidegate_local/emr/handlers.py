@@ -220,8 +220,8 @@ class Handlers:
                 for fleet in cluster.fleets
                 if wanted[0] in (None, fleet.id) and wanted[1] in (None, fleet.type)
                 for market, count in (
-                    ("ON_DEMAND", fleet.provisioned_on_demand),
-                    ("SPOT", fleet.provisioned_spot),
+                    ("ON_DEMAND", fleet.provisioned_on_demand or fleet.had_on_demand),
+                    ("SPOT", fleet.provisioned_spot or fleet.had_spot),
                 )
                 for number in range(count)
             ]

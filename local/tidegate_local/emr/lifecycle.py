@@ -267,6 +267,7 @@ def _from_terminating(cluster: Cluster, now_s: float, waits: Waits, faults: Faul
             effects += _end_step(step, StepState.INTERRUPTED, now_s)
     for fleet in cluster.fleets:
         fleet.state, fleet.ended_s = "TERMINATED", now_s
+        fleet.had_on_demand, fleet.had_spot = fleet.provisioned_on_demand, fleet.provisioned_spot
         fleet.provisioned_on_demand = fleet.provisioned_spot = 0
         fleet.reason = Reason("CLUSTER_TERMINATED", "Cluster was terminated")
     cluster.ended_s = now_s

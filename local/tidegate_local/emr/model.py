@@ -114,6 +114,9 @@ class Fleet:
     reason: Reason = Reason()
     provisioned_on_demand: int = 0
     provisioned_spot: int = 0
+    had_on_demand: int = 0
+    """What it had when its cluster began to end: EMR lists instances for 30 days after their end."""
+    had_spot: int = 0
     resized_s: float | None = None
     """When a running resize will be through."""
     ready_s: float | None = None

@@ -17,8 +17,8 @@ _ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
 
 
 _ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
-_SKEW = timedelta(minutes=5)
-"""By which our clock may be ahead of EMR's."""
+_SKEW = timedelta(hours=2)
+"""By which our clock may be ahead of EMR's. Generous: a page has 50 clusters, and none may be missed."""
 
 
 class EmrClusters:

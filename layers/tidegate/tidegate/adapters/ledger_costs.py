@@ -113,10 +113,10 @@ class CostsInLedger(LedgerCalls):
         return (read_cost(item) for item in self._of_month("cost", day))
 
     def shares_of_day(self, day: date) -> Iterator[dict[str, TableCost]]:
-        return (_read_shares(item) for item in self._of_day("shares", day))
+        return (read_shares(item) for item in self._of_day("shares", day))
 
     def shares_of_month(self, day: date) -> Iterator[dict[str, TableCost]]:
-        return (_read_shares(item) for item in self._of_month("shares", day))
+        return (read_shares(item) for item in self._of_month("shares", day))
 
     def _of_day(self, kind: str, day: date) -> Iterator[Item]:
         return self._query(
@@ -169,5 +169,5 @@ def _read_account(value: list[Any]) -> ClusterAccount:
 
 
 @checked
-def _read_shares(item: Item) -> dict[str, TableCost]:
+def read_shares(item: Item) -> dict[str, TableCost]:
     return {table: TableCost(usd, int(arrivals)) for table, (usd, arrivals) in item["tables"].items()}

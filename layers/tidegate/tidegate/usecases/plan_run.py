@@ -142,8 +142,8 @@ def _payload(
         cluster,
         ledger=ports.ledger,
         load_prices=ports.load_prices,
-        start_up_s=rates.start_up_s,
-        merge_s=merge_s,
+        start_up_s=round(rates.start_up_s, 1),
+        merge_s=round(merge_s, 1),
         now=now,
     )
     ports.ledger.plan_batches(replace(run, cluster_name=cluster.name, units=size.units, round_ends_at=ends_at))
