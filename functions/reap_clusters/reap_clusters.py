@@ -3,6 +3,7 @@
 Triggered as executions and clusters end, and by a schedule.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -16,6 +17,7 @@ from tidegate.adapters.ledger import DynamoLedger
 from tidegate.adapters.machine import StepFunctionsMachine
 from tidegate.adapters.objects import S3Objects
 from tidegate.composition import contracts, prices, reporter, setting
+from tidegate.deadline import while_time
 from tidegate.stack_limits import read_budget
 from tidegate.usecases.account_open_runs import account_open_runs, watch_budget
 from tidegate.usecases.account_run import CostPorts
@@ -62,13 +64,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     metrics.add_metric(name="OldestClusterAge", unit="Seconds", value=reaped["oldest_age_s"])
     metrics.add_metric(name="ClustersReaped", unit="Count", value=len(reaped["ended"]))
     metrics.add_metric(name="RunsFinished", unit="Count", value=len(reaped["finished"]))
-    return reaped | account(now)
+    return reaped | account(now, while_time(context.get_remaining_time_in_millis))
 
 
-def account(now: datetime) -> dict[str, Any]:
+def account(now: datetime, has_time: Callable[[], bool]) -> dict[str, Any]:
     """After the reaping, whose runs have ended by then. What goes wrong here is tried again at the next look."""
     cost_ports = CostPorts(ports().ledger, ports().clusters, ports().stack, ports().load_prices)
-    accounted = account_open_runs(ports=cost_ports, now=now)
+    accounted = account_open_runs(ports=cost_ports, now=now, has_time=has_time)
     for cost in accounted.unknown:
         logger.warning(f"the cost of run {cost.run_id} is unknown: {cost.unknown}", extra={"run_id": cost.run_id})
     metrics.add_metric(name="CostsUnknown", unit="Count", value=len(accounted.unknown))

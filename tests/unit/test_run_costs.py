@@ -1,7 +1,7 @@
 """A run is estimated before it has a cluster and accounted after it, whatever goes wrong in between."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -84,8 +84,8 @@ def cost_of(plane: ControlPlane, run_id: str = "r") -> RunCost:
     return found  # type: ignore[no-any-return]
 
 
-def look(plane: ControlPlane, after: timedelta, crash: CrashPoint | None = None) -> list[str]:
-    made = account_open_runs(ports=plane.cost_ports(crash), now=NOW + after)
+def look(plane: ControlPlane, after: timedelta, *, has_time: Callable[[], bool] = lambda: True) -> list[str]:
+    made = account_open_runs(ports=plane.cost_ports(), now=NOW + after, has_time=has_time)
     return [each.run_id for each in made.costs]
 
 
@@ -364,6 +364,14 @@ class TestAfter:
             plane.ledger.begin_cost(replaced(run_id=f"r-{number}"))
         assert len(look(plane, MINUTE)) == RUNS_A_LOOK
         assert len(look(plane, 2 * MINUTE)) == 3
+
+    def test_a_look_ends_in_time(self) -> None:
+        plane = ControlPlane()
+        plane.no_prices = NoPriceSheet("none")
+        for number in range(5):
+            plane.ledger.begin_cost(replaced(run_id=f"r-{number}"))
+        left = iter([True, True, False])
+        assert look(plane, MINUTE, has_time=lambda: next(left)) == ["r-0", "r-1"]
 
 
 class TestPricing:

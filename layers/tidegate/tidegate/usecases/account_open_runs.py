@@ -1,5 +1,6 @@
 """Account for every run whose account is open, and hold the month against its budget."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ from tidegate.run_costs import RunCost, Spending, spending_of
 from tidegate.usecases.account_run import CostPorts, account_run
 
 RUNS_A_LOOK = 20
-"""So that a look ends in time, and EMR's limits on calls are kept; the rest is due at the next one."""
+"""So that EMR's limits on calls are kept; the rest is due at the next look."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,14 @@ class Accounted:
         return tuple(each for each in self.costs if each.unknown is not None)
 
 
-def account_open_runs(*, ports: CostPorts, now: datetime) -> Accounted:
+def account_open_runs(*, ports: CostPorts, now: datetime, has_time: Callable[[], bool]) -> Accounted:
     """Account for runs whose accounts are open: those that live, to now; those that have ended, for good.
 
-    Raises Throttled.
+    While `has_time`: an EMR that throttles makes each of them wait. Raises Throttled.
     """
     made: list[RunCost] = []
     for seen in ports.ledger.open_costs(now):
-        if len(made) == RUNS_A_LOOK:
+        if len(made) == RUNS_A_LOOK or not has_time():
             break
         # The index may be behind: the account may be final by now.
         cost = ports.ledger.cost_of(seen.run_id, seen.began_at)
