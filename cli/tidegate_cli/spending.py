@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -120,8 +121,7 @@ def _budget(spent: Spending, budget_usd: float, day: date) -> BudgetDecision | N
 
 
 def _last_day(month: date) -> date:
-    following = date(month.year + month.month // 12, month.month % 12 + 1, 1)
-    return date.fromordinal(following.toordinal() - 1)
+    return month.replace(day=calendar.monthrange(month.year, month.month)[1])
 
 
 def _sum(spending: Spending) -> Sum:
