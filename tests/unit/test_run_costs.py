@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -364,6 +365,17 @@ class TestAfter:
             plane.ledger.begin_cost(replaced(run_id=f"r-{number}"))
         assert len(look(plane, MINUTE)) == RUNS_A_LOOK
         assert len(look(plane, 2 * MINUTE)) == 3
+
+    def test_one_runs_trouble_stops_no_others_account(self) -> None:
+        # GIVEN EMR answers for one run's cluster what nobody has thought of
+        plane, _ = ended_run()
+        plane.ledger.begin_cost(replaced(run_id="a"))
+        plane.ledger.runs["a"] = replace(plane.ledger.runs["r"], run_id="a")
+        plane.clusters.names["j-a"] = "tidegate-a-0-1"
+        plane.clusters.instances_of["j-a"] = [{"Ec2InstanceId": "i-1"} | {"Status": None}]
+        assert sorted(look(plane, 12 * MINUTE)) == ["a", "r"]
+        assert str(cost_of(plane, "a").unknown).startswith("AttributeError: ")
+        assert cost_of(plane).clusters["j-1"].is_final
 
     def test_a_look_ends_in_time(self) -> None:
         plane = ControlPlane()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tidegate.costs import BudgetDecision, decide_budget
-from tidegate.run_costs import RunCost, Spending, spending_of
+from tidegate.run_costs import RunCost, spending_of
 from tidegate.usecases.account_run import CostPorts, account_run
 
 RUNS_A_LOOK = 20
@@ -14,16 +14,13 @@ RUNS_A_LOOK = 20
 
 @dataclass(frozen=True)
 class Accounted:
-    """What came of a look: the accounts that were tried, and those of them that could not be made."""
+    """The accounts that a look has tried."""
 
     costs: tuple[RunCost, ...]
 
     @property
-    def final(self) -> tuple[RunCost, ...]:
-        return tuple(each for each in self.costs if each.is_final and each.unknown is None)
-
-    @property
     def unknown(self) -> tuple[RunCost, ...]:
+        """Those that could not be made."""
         return tuple(each for each in self.costs if each.unknown is not None)
 
 
@@ -43,13 +40,9 @@ def account_open_runs(*, ports: CostPorts, now: datetime, has_time: Callable[[],
     return Accounted(tuple(made))
 
 
-def spent_in_month(*, ports: CostPorts, now: datetime) -> Spending:
-    """What the month of `now` has cost so far. Raises Throttled."""
-    return spending_of(ports.ledger.costs_of_month(now.astimezone(UTC).date()), now)
-
-
 def watch_budget(budget_usd: float, *, ports: CostPorts, now: datetime) -> BudgetDecision | None:
     """Where the month stands; None without a budget. Raises Throttled."""
     if budget_usd <= 0:
         return None
-    return decide_budget(spent_in_month(ports=ports, now=now).usd, budget_usd, now.astimezone(UTC).date())
+    today = now.astimezone(UTC).date()
+    return decide_budget(spending_of(ports.ledger.costs_of_month(today), now).usd, budget_usd, today)

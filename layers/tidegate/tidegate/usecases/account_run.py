@@ -69,6 +69,8 @@ def account_run(cost: RunCost, run: Run | None, *, ports: CostPorts, now: dateti
         clusters, account = _account(cost, run, ports, now)
     except TidegateError as trouble:
         made = without_account(cost, str(trouble), run, now)
+    except Exception as trouble:  # noqa: BLE001 - one run's trouble stops no other's account
+        made = without_account(cost, f"{type(trouble).__name__}: {trouble}", run, now)
     else:
         if not (clusters or run.ended_at):
             return cost  # nothing is there yet
