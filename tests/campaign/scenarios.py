@@ -191,16 +191,19 @@ def _what_nobody_accounts_for(cloud: OneProcessCloud) -> list[str]:
     costs = {item["run_id"]["S"]: item for item in items if item.get("kind", {}).get("S") == "cost"}
     wrong = []
     with cloud.engine.reading():
-        clusters = {each.id: str(each.request["Name"]) for each in cloud.engine.clusters.values()}
-    for cluster_id, name in clusters.items():
+        clusters = [
+            (each.id, str(each.request["Name"]), any(fleet.had_on_demand for fleet in each.fleets))
+            for each in cloud.engine.clusters.values()
+        ]
+    for cluster_id, name, had_instances in clusters:
         run_id, *_ = parse_cluster_name(name, STACK) or ("",)
         cost = costs.get(run_id)
         if cost is None:
             wrong.append(f"nobody accounts for cluster {name}")
-        elif "pending_pk" not in cost and not cost["clusters"]["M"].get(cluster_id, {"L": [{}] * 5})["L"][4].get(
-            "BOOL"
-        ):
-            wrong.append(f"the account of cluster {name} is closed without it: {cost}")
+        elif "pending_pk" not in cost:
+            *_, instance_s, is_final = cost["clusters"]["M"].get(cluster_id, {"L": [{"N": "0"}, {"BOOL": False}]})["L"]
+            if not is_final["BOOL"] or (had_instances and instance_s["N"] == "0"):
+                wrong.append(f"the account of run {run_id} is closed without cluster {cluster_id}: {cost}")
     return wrong
 
 
