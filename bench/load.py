@@ -16,7 +16,6 @@ import argparse
 import functools
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -33,11 +32,10 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / name) for name in ("tests", "layers/tidegate", "local")]
 
-from clouds import Cloud, own_settings  # noqa: E402
+from clouds import Cloud, copy_of_checkout, own_settings  # noqa: E402
 from tidegate_local import deploy, launcher  # noqa: E402
 
 MOST_MB = 256
-LEFT_OUT = shutil.ignore_patterns(".*", "tests", "bench", "docs", "__pycache__")
 CONTRACT = """\
 table: {name}
 landing: {name}/*.csv
@@ -62,7 +60,7 @@ def main() -> None:
     names = [f"load_{number:03d}" for number in range(arguments.tables)]
     with tempfile.TemporaryDirectory(prefix="tidegate-load-") as folder:
         here = replace(own_settings(Path(folder) / "state"), steps="stand-in")
-        copy = copy_of_checkout(Path(folder) / "checkout", names)
+        copy = copy_of_checkout(Path(folder) / "checkout", {name: CONTRACT.format(name=name) for name in names})
         launcher.deploy = functools.partial(deploy.deploy, checkout=copy)  # type: ignore[attr-defined]
         try:
             cloud = Cloud(launcher.start(here), here)
@@ -103,18 +101,6 @@ def play_in_one_process(arrivals: int, tables: int, limit_s: float) -> None:
     print(f"{calls} invocations, of record_arrivals {done.meter.invocations['record_arrivals']}", file=terminal)
     terminal.flush()
     os._exit(0 if done.recorded == done.claimed == done.merged == arrivals else 1)
-
-
-def copy_of_checkout(place: Path, names: list[str]) -> Path:
-    """The checkout with contracts for these tables in place of its own."""
-    shutil.copytree(ROOT, place, ignore=LEFT_OUT)
-    for shared in (".venv", ".venv-sam", ".tidegate"):
-        (place / shared).symlink_to(ROOT / shared)
-    shutil.rmtree(place / "tables")
-    (place / "tables").mkdir()
-    for name in names:
-        (place / "tables" / f"{name}.yaml").write_text(CONTRACT.format(name=name), encoding="utf-8")
-    return place
 
 
 def play(cloud: Cloud, names: list[str], arrivals: int, limit_s: float) -> list[str]:

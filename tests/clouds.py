@@ -1,6 +1,8 @@
 """Local clouds for tests: their own place and port, clients, and the check that nothing is left of them."""
 
+import shutil
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ import boto3
 import psutil
 from tidegate_local import processes, settings
 from tidegate_local.launcher import LocalCloud
+
+ROOT = Path(__file__).resolve().parent.parent
+_LEFT_OUT = shutil.ignore_patterns(".*", "tests", "bench", "docs", "__pycache__")
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,15 @@ class Cloud:
             aws_secret_access_key="test",
         )
 
+    def resource(self, service: str) -> Any:
+        return boto3.resource(
+            service,
+            endpoint_url=self.fields.endpoint_url,
+            region_name=self.fields.region,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
     def switch_schedule(self, *, on: bool) -> None:
         """Let dispatch's minute tick or not. A test that dispatches by itself must not race with it."""
         scheduler = self.client("scheduler")
@@ -36,6 +50,18 @@ class Cloud:
         found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
         kept = ("Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target", "Description")
         scheduler.update_schedule(**{name: found[name] for name in kept}, State="ENABLED" if on else "DISABLED")
+
+
+def copy_of_checkout(place: Path, contracts: Mapping[str, str]) -> Path:
+    """The checkout with these contracts, by table, in place of its own."""
+    shutil.copytree(ROOT, place, ignore=_LEFT_OUT)
+    for shared in (".venv", ".venv-sam", ".tidegate"):
+        (place / shared).symlink_to(ROOT / shared)
+    shutil.rmtree(place / "tables")
+    (place / "tables").mkdir()
+    for table, text in contracts.items():
+        (place / "tables" / f"{table}.yaml").write_text(text, encoding="utf-8")
+    return place
 
 
 def free_port() -> int:

@@ -1,16 +1,19 @@
 """Gap: ministack's CloudFormation refuses an alarm over a query (Metrics Insights), as over any metric math.
 
-Here such an alarm is a record with a name, which nothing evaluates: it stays as it was made, and sends no events.
+Here such an alarm is kept beside ministack's own, and `cloudwatch_queries.py` evaluates it.
 """
 
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services.cloudformation import provisioners
 
+from tidegate_local.cloudwatch_queries import QueryAlarm, watch
+
 TYPE = "AWS::CloudWatch::Alarm"
-_alarms: dict[str, dict[str, Any]] = {}
+_alarms: dict[str, QueryAlarm] = {}
 
 
 def install() -> None:
@@ -28,11 +31,16 @@ def install() -> None:
         return theirs["update"](physical_id, old, new, stack_name, **more)
 
     provisioners._RESOURCE_HANDLERS[TYPE] = {**theirs, "create": create, "update": update, "delete": _delete(theirs)}
+    watch(_alarms)
 
 
 def _keep(name: str, props: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    _alarms[name] = props
-    return name, {"Arn": f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{name}"}
+    """Raises UnknownQuery, which fails the deployment, for what would never be evaluated."""
+    arn = f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{name}"
+    alarm = QueryAlarm(name, arn, props, contextvars.copy_context())
+    alarm.query()
+    _alarms[name] = alarm
+    return name, {"Arn": arn}
 
 
 def _delete(theirs: dict[str, Any]) -> Callable[[str, dict[str, Any]], None]:

@@ -26,6 +26,7 @@ from tidegate_local import java, settings, spark_home
 
 _ATTEMPTS = 3
 _TIMEOUT_S = 600
+_NAMED = 10
 _STORE_PASSWORD = "changeit"  # noqa: S105 - Java wants one; the store holds public certificates alone
 
 
@@ -140,12 +141,15 @@ def fetch_pinned(
     cache_dir: Path,
     say: Callable[[str], None] = lambda _line: None,
     resolve: Resolve | None = None,
+    *,
+    what: str = "Spark",
 ) -> list[Jar]:
-    """:func:`fetch`, for any jars of Maven Central: benchmarks want others."""
+    """:func:`fetch`, for any jars of Maven Central: `what` needs them."""
     wanted = [jar for jar in jars if not _is_intact(jars_dir / jar.file_name, jar)]
     if not wanted:
         return []
-    say(f"Fetching {len(wanted)} Spark jars (once): " + ", ".join(jar.file_name for jar in wanted))
+    names = ", ".join(jar.file_name for jar in wanted[:_NAMED]) + (", ..." if len(wanted) > _NAMED else "")
+    say(f"Fetching {len(wanted)} {what} jars (once): {names}")
     jars_dir.mkdir(parents=True, exist_ok=True)
     ivy_dir = cache_dir / "ivy"
     fetched_dir = ivy_dir / "fetched"
@@ -203,16 +207,17 @@ def ivy_command(
     ivy_dir.mkdir(parents=True, exist_ok=True)
     settings_file, module_file = ivy_dir / "ivysettings.xml", ivy_dir / "ivy.xml"
     settings_file.write_text(
-        # Ivy's own default root of an m2 repository is Maven Central.
+        # Ivy's own default root of an m2 repository is Maven Central. All jars are named and pinned by us, so neither
+        # their POMs nor weaker checksums are asked for: 151 jars take 18 s instead of 155.
         '<ivysettings><settings defaultResolver="central"/><resolvers>'
-        '<ibiblio name="central" m2compatible="true"/></resolvers></ivysettings>\n'
+        '<ibiblio name="central" m2compatible="true" usepoms="false" checksums=""/></resolvers></ivysettings>\n'
     )
     module_file.write_text(
         '<ivy-module version="2.0"><info organisation="tidegate" module="local"/>'
         '<configurations><conf name="default"/></configurations><dependencies>\n'
         + "".join(
             f"<dependency org={quoteattr(jar.organisation)} name={quoteattr(jar.artifact)} "
-            f'rev={quoteattr(jar.version)} conf="default->master" transitive="false"/>\n'
+            f'rev={quoteattr(jar.version)} conf="default->default" transitive="false"/>\n'
             for jar in wanted
         )
         + "</dependencies></ivy-module>\n"

@@ -24,8 +24,9 @@ from tidegate_local import event_log, jars, java, processes, settings
 from tidegate_local.deploy import CHECKOUT, STACK, client_of, deploy, environment_of
 from tidegate_local.faults.kinds import InvalidFault
 from tidegate_local.faults.plan import add_faults, plan_faults, told
-from tidegate_local.preflight import LocalCloudError, check_port, check_room, find_sam
+from tidegate_local.preflight import LocalCloudError, check_port, check_room, check_yarn, find_sam
 from tidegate_local.settings import Settings
+from tidegate_local.yarn import packages
 
 __all__ = ["LocalCloud", "LocalCloudError", "down", "events", "fault", "read", "status", "up"]
 
@@ -65,14 +66,24 @@ def say_to_stderr(line: str) -> None:
     sys.stderr.flush()
 
 
-def up(*, detach: bool = False, port: int | None = None, say: Say = say_to_stderr, here: Settings | None = None) -> str:
+def up(
+    *,
+    detach: bool = False,
+    port: int | None = None,
+    yarn: bool = False,
+    say: Say = say_to_stderr,
+    here: Settings | None = None,
+) -> str:
     """Start the local cloud, deploy the stack to it and write local.json; returns how to use it.
+
+    With `yarn` each cluster is a real YARN.
 
     Without `detach` it stays until it is interrupted, and then takes everything down again.
 
     Raises LocalCloudError; whatever it had started is down again then.
     """
     here = _settings(here, port)
+    here = replace(here, master="yarn") if yarn else here
     _let_signals_interrupt()
     cloud = start(here, say)
     if detach:
@@ -101,6 +112,9 @@ def start(here: Settings, say: Say = say_to_stderr) -> LocalCloud:
     try:
         java.find_java_home(os.environ)
         jars.fetch(here.jars_dir, here.cache_dir, say)
+        if here.master == "yarn":
+            check_yarn()
+            packages.fetch(here, say)
     except (java.JavaNotFound, jars.JarsUnavailable) as error:
         raise LocalCloudError(str(error)) from error
     try:
@@ -243,6 +257,7 @@ def _start_server(here: Settings) -> int:
         "TIDEGATE_LOCAL_DRIVER_MEMORY": here.spark_driver_memory,
         "TIDEGATE_LOCAL_STEPS": here.steps,
         "TIDEGATE_LOCAL_IAM": here.iam,
+        "TIDEGATE_LOCAL_MASTER": here.master,
     }
     with _server_log(here).open("wb") as log:
         server = processes.start(

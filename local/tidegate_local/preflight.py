@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import psutil
@@ -46,6 +47,12 @@ def _holder(port: int) -> str:
     except psutil.Error:  # some systems tell only root
         return ""
     return f" by {', '.join(sorted(names))}" if names else ""
+
+
+def check_yarn() -> None:
+    """Raise LocalCloudError where YARN's daemons can't have a loopback address each."""
+    if sys.platform != "linux":
+        raise LocalCloudError("--yarn needs Linux, where all of 127.0.0.0/8 is loopback: leave it out, or use a VM")
 
 
 def find_sam(checkout: Path, named: str | None) -> Path:

@@ -121,6 +121,19 @@ def stop_group(pid: int, *, grace_s: float = 5.0) -> None:
     _end(lambda: _group_members(pid), lambda number: _signal_group(pid, number), grace_s)
 
 
+def kill_marked(variable: str, value: str) -> None:
+    """End at once all processes that have the environment variable with that value. Returns once they are gone."""
+    _end(
+        lambda: _with_variable(variable, value, set()), lambda _number: _kill(_with_variable(variable, value, set())), 5
+    )
+
+
+def _kill(found: Iterable[psutil.Process]) -> None:
+    for process in found:
+        with suppress(psutil.Error):
+            process.kill()
+
+
 def stop_all(folder: Path, *, grace_s: float = 5.0, keep: Iterable[int] = ()) -> list[Recorded]:
     """End every process of `folder` that still runs, and forget it. Returns what was ended.
 
@@ -185,12 +198,15 @@ def _leads_group(pid: int) -> bool:
 
 def _marked(folder: Path, spared: set[int]) -> list[psutil.Process]:
     """Processes that carry this folder's :data:`MARKER`."""
-    name = str(folder.resolve())
+    return _with_variable(MARKER, str(folder.resolve()), spared)
+
+
+def _with_variable(variable: str, value: str, spared: set[int]) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         # Other users' environments can't be read, and those processes aren't ours.
         with suppress(OSError, psutil.Error):
-            if process.pid not in spared and process.environ().get(MARKER) == name:
+            if process.pid not in spared and process.environ().get(variable) == value:
                 found.append(process)
     return found
 

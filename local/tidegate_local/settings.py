@@ -18,6 +18,7 @@ DEFAULT_WAIT_SCALE = 0.005
 
 STEPS = ("spark", "stand-in")
 IAM = ("open", "enforced")
+MASTERS = ("local", "yarn")
 
 
 class InvalidSetting(ValueError):
@@ -46,6 +47,8 @@ class Settings:
     secret_key: str = "test"  # noqa: S105 - the local cloud accepts anything
     steps: str = "spark"
     """What runs a step's spark-submit: `spark`, or `stand-in`, which is for tests and benchmarks alone."""
+    master: str = "local"
+    """Spark's: `local`, a JVM a step; `yarn`, a real YARN a cluster, whose nodes are the fleets' instances."""
     iam: str = "open"
     """`enforced`: calls with the credentials of a role are held against its policies. The default key may do all."""
 
@@ -113,6 +116,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         spark_cores=int(_number(environment, ("TIDEGATE_LOCAL_CORES",), 2, 1, 256)),
         spark_driver_memory=environment.get("TIDEGATE_LOCAL_DRIVER_MEMORY") or "2g",
         steps=_choice(environment, "TIDEGATE_LOCAL_STEPS", STEPS),
+        master=_choice(environment, "TIDEGATE_LOCAL_MASTER", MASTERS),
         iam=_choice(environment, "TIDEGATE_LOCAL_IAM", IAM),
     )
 

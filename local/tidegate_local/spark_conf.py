@@ -1,4 +1,4 @@
-"""A cluster's Spark configuration, translated from EMR's nodes to one local JVM. Pure.
+"""A cluster's Spark configuration, translated from EMR's nodes to this machine. Pure.
 
 What the cluster's `spark-defaults` say is kept, so that a job meets here what it will meet on EMR,
 except for what names things that a laptop lacks. The rule, in this order:
@@ -10,6 +10,8 @@ except for what names things that a laptop lacks. The rule, in this order:
 3. Kept: everything else.
 4. Set here, whatever the cluster says (:func:`local_properties`): the master, the S3 endpoint, all
    folders, loopback, and few shuffle partitions, since local data is small.
+
+With YARN (`yarn_properties`) dynamic allocation is kept, since there are executors to allocate.
 """
 
 from __future__ import annotations
@@ -79,19 +81,23 @@ def spark_defaults(
     kept = {
         key: value
         for key, value in _classification(configurations, "spark-defaults").items()
-        if makes_sense_here(key, value)
+        if makes_sense_here(key, value, settings.master)
     }
     wanted_options = kept.get("spark.driver.extraJavaOptions", "")
     delta = _classification(configurations, "delta-defaults").get("delta.enabled", "").lower() == "true"
     properties = {**kept, **local_properties(settings, delta=delta)}
+    if settings.master == "yarn":
+        properties |= yarn_properties(settings, delta=delta)
     properties["spark.driver.extraJavaOptions"] = " ".join(
         [*java_options(settings, class_archive), *([wanted_options] if wanted_options else [])]
     )
     return properties
 
 
-def makes_sense_here(key: str, value: str) -> bool:
-    """Does a property of an EMR cluster mean something to one local JVM? See the rule above."""
+def makes_sense_here(key: str, value: str, master: str = "local") -> bool:
+    """Does a property of an EMR cluster mean something to Spark on this machine? See the rule above."""
+    if master == "yarn" and key.startswith("spark.dynamicAllocation.") and not key.endswith(".maxExecutors"):
+        return True
     return not key.startswith(DROPPED_PREFIXES) and _EMR_PATH.search(value) is None and _EMR_CLASS.search(value) is None
 
 
@@ -135,6 +141,33 @@ def local_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
     }
 
 
+def yarn_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
+    """What differs with `--yarn`: executors of one core in containers of their own, as many as are needed."""
+    return {
+        "spark.master": "yarn",
+        "spark.yarn.jars": f"local:{spark_home()}/jars/*",
+        "spark.yarn.stagingDir": (settings.tmp_dir / "staging").as_uri(),
+        "spark.yarn.am.memory": "512m",
+        "spark.yarn.am.extraJavaOptions": _CONTAINER_JAVA_OPTIONS,
+        "spark.executor.cores": "1",
+        "spark.executor.memory": "1g",
+        "spark.executor.extraClassPath": class_path(settings, delta=delta),
+        "spark.executor.extraJavaOptions": _CONTAINER_JAVA_OPTIONS,
+        "spark.dynamicAllocation.enabled": "true",
+        # What EMR's nodes could hold, a laptop can't.
+        "spark.dynamicAllocation.maxExecutors": str(settings.spark_cores),
+        # There is no external shuffle service, so an executor stays for the shuffle files that it holds; but not for
+        # ever, or nothing could be scaled in.
+        "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+        "spark.dynamicAllocation.shuffleTracking.timeout": "30s",
+        "spark.dynamicAllocation.executorIdleTimeout": "20s",
+        "spark.sql.shuffle.partitions": "8",
+    }
+
+
+_CONTAINER_JAVA_OPTIONS = "-XX:-UsePerfData -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Duser.timezone=UTC"
+
+
 def class_path(settings: Settings, *, delta: bool) -> str:
     """The six jars, then all of Spark's own.
 
@@ -168,7 +201,7 @@ def java_options(settings: Settings, class_archive: Path | None = None) -> list[
     return [shlex.quote(option) for option in options]
 
 
-def submit_arguments(arguments: Sequence[str]) -> list[str]:
+def submit_arguments(arguments: Sequence[str], master: str = "local") -> list[str]:
     """`spark-submit`'s arguments without what only EMR's nodes can honour.
 
     Sizes, `--master` and properties that the rule above drops are left out; `--deploy-mode cluster`
@@ -188,7 +221,7 @@ def submit_arguments(arguments: Sequence[str]) -> list[str]:
             continue
         if name in {"--conf", "-c"} and value is not None:
             key, _, setting = value.partition("=")
-            if not makes_sense_here(key, setting):
+            if not makes_sense_here(key, setting, master):
                 continue
         if name == "--deploy-mode":
             value = "client"

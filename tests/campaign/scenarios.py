@@ -192,7 +192,7 @@ def _what_nobody_accounts_for(cloud: OneProcessCloud) -> list[str]:
     wrong = []
     with cloud.engine.reading():
         clusters = [
-            (each.id, str(each.request["Name"]), any(fleet.had_on_demand for fleet in each.fleets))
+            (each.id, str(each.request["Name"]), any(fleet.instances for fleet in each.fleets))
             for each in cloud.engine.clusters.values()
         ]
     for cluster_id, name, had_instances in clusters:

@@ -57,7 +57,7 @@ def test_a_cluster_starts_bootstraps_and_waits() -> None:
     assert pass_time(cluster, 240) == [
         ClusterChanged(ClusterState.BOOTSTRAPPING, Reason(message="Running bootstrap actions"))
     ]
-    assert cluster.fleets[0].provisioned_on_demand == 1
+    assert cluster.fleets[0].running("ON_DEMAND") == 1
     # WHEN it has bootstrapped
     pass_time(cluster, UP_AT)
     # THEN it waits for steps
@@ -229,9 +229,9 @@ def test_a_resize_takes_its_time() -> None:
     pass_time(cluster, UP_AT)
     core = cluster.fleets[1]
     lifecycle.resize(cluster, core, None, 8, UP_AT + 180)
-    assert (core.spot, core.provisioned_spot, core.state) == (8, 2, "RESIZING")
+    assert (core.spot, core.running("SPOT"), core.state) == (8, 2, "RESIZING")
     pass_time(cluster, UP_AT + 180)
-    assert (core.provisioned_spot, core.state) == (8, "RUNNING")
+    assert (core.running("SPOT"), core.state) == (8, "RUNNING")
 
 
 # Faults on demand

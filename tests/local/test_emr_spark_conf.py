@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,19 @@ def test_submit_arguments(given: list[str], made: list[str]) -> None:
 
 def test_properties_survive_their_file(here: settings.Settings) -> None:
     assert spark_conf.as_properties_file({"a": "b\\c"}) == "a b\\\\c\n"
+
+
+def test_with_yarn_executors_are_allocated_as_the_cluster_says_but_no_more_than_this_machine_has(
+    here: settings.Settings,
+) -> None:
+    given = classification("spark-defaults", spark__dynamicAllocation__minExecutors="1", spark__executor__memory="18g")
+    made = spark_conf.spark_defaults([given], replace(here, master="yarn", spark_cores=3))
+    assert (made["spark.master"], made["spark.dynamicAllocation.minExecutors"]) == ("yarn", "1")
+    assert (made["spark.dynamicAllocation.maxExecutors"], made["spark.executor.memory"]) == ("3", "1g")
+    asked = ["--conf", "spark.dynamicAllocation.maxExecutors=33", "--conf", "spark.dynamicAllocation.minExecutors=2"]
+    kept = ["--conf", "spark.dynamicAllocation.minExecutors=2", "job.py"]
+    assert spark_conf.submit_arguments([*asked, "job.py"], "yarn") == kept
+    assert spark_conf.submit_arguments([*asked, "job.py"]) == ["job.py"]
 
 
 def order(jar: str, *args: str) -> StepOrder:

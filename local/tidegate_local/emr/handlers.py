@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from tidegate_local.emr import lifecycle
 from tidegate_local.emr.engine import Engine
@@ -84,6 +83,7 @@ class Handlers:
                 auto_termination=request.get("AutoTerminationPolicy"),
                 visible_to_all=request.get("VisibleToAllUsers", True),
                 flaw=flaw,
+                has_nodes=self._engine.settings.master == "yarn",
             )
             self._engine.add(cluster)
             self._engine.post(cluster, [ClusterChanged(cluster.state, Reason())])
@@ -208,24 +208,16 @@ class Handlers:
         return {}
 
     def list_instances(self, request: Json) -> Json:
-        """One made-up instance a unit: nothing runs on them."""
         wanted = request.get("InstanceFleetId"), request.get("InstanceFleetType")
         states = request.get("InstanceStates") or []
         with self._engine.reading():
-            cluster = self._cluster(request)
-            state = "TERMINATED" if cluster.state in OVER else "RUNNING"
-            ended_s = cluster.ended_s if cluster.state in OVER else None
-            instances = [
-                _instance(fleet, market, number, state, ended_s)
-                for fleet in cluster.fleets
+            found = [
+                each.as_json(fleet.id)
+                for fleet in self._cluster(request).fleets
                 if wanted[0] in (None, fleet.id) and wanted[1] in (None, fleet.type)
-                for market, count in (
-                    ("ON_DEMAND", fleet.provisioned_on_demand or fleet.had_on_demand),
-                    ("SPOT", fleet.provisioned_spot or fleet.had_spot),
-                )
-                for number in range(count)
+                for each in fleet.instances
             ]
-        return _page("Instances", [each for each in instances if not states or state in states], request)
+        return _page("Instances", [each for each in found if not states or each["Status"]["State"] in states], request)
 
     def list_bootstrap_actions(self, request: Json) -> Json:
         with self._engine.reading():
@@ -318,28 +310,6 @@ def _step(config: Json, now_s: float) -> Step:
         action_on_failure=config.get("ActionOnFailure", "TERMINATE_JOB_FLOW"),
         created_s=now_s,
     )
-
-
-def _instance(fleet: Fleet, market: str, number: int, state: str, ended_s: float | None) -> Json:
-    configs: Sequence[Any] = fleet.config.get("InstanceTypeConfigs") or [{}]
-    return {
-        "Id": f"ci-{fleet.id[3:]}{market[:1]}{number:04d}",
-        "Ec2InstanceId": f"i-{fleet.id[3:].lower()}{number:04d}",
-        "PrivateDnsName": "localhost",
-        "PrivateIpAddress": "127.0.0.1",
-        "Status": {
-            "State": state,
-            "StateChangeReason": {},
-            "Timeline": {
-                "CreationDateTime": round(fleet.created_s, 3),
-                **({"EndDateTime": round(ended_s, 3)} if ended_s is not None else {}),
-            },
-        },
-        "InstanceFleetId": fleet.id,
-        "Market": market,
-        "InstanceType": configs[0].get("InstanceType", ""),
-        "EbsVolumes": [],
-    }
 
 
 def _page(key: str, items: list[Json], request: Json) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tidegate_local.emr import deaths
+from tidegate_local.emr import deaths, instances
 from tidegate_local.emr.model import (
     ACTIVE_STEP,
     GOING_UP,
@@ -18,6 +18,7 @@ from tidegate_local.emr.model import (
     Cluster,
     ClusterState,
     Fleet,
+    InstanceState,
     Reason,
     Step,
     StepState,
@@ -101,6 +102,7 @@ def advance(cluster: Cluster, now_s: float, waits: Waits, faults: Faults, *, bus
         before = cluster.state
         _finish_resizes(cluster, now_s)
         effects += _strike_down(cluster, now_s, faults)
+        _take_spot_back(cluster, now_s, waits, faults)
         if cluster.state is ClusterState.STARTING:
             effects += _from_starting(cluster, now_s, waits, faults)
         elif cluster.state is ClusterState.BOOTSTRAPPING:
@@ -201,7 +203,7 @@ def _from_starting(cluster: Cluster, now_s: float, waits: Waits, faults: Faults)
         return terminate(cluster, now_s, death.reason, with_errors=True, error=death.error)
     for fleet in cluster.fleets:
         fleet.state = "BOOTSTRAPPING"
-        fleet.provisioned_on_demand, fleet.provisioned_spot = fleet.on_demand, fleet.spot
+    instances.provide(cluster, now_s)
     return _enter(
         cluster,
         ClusterState.BOOTSTRAPPING,
@@ -212,6 +214,10 @@ def _from_starting(cluster: Cluster, now_s: float, waits: Waits, faults: Faults)
 
 def _from_bootstrapping(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> list[Effect]:
     if now_s < cluster.state_since_s + waits.bootstrapping_s or _is_stuck(cluster, now_s, faults):
+        return []
+    if cluster.flaw is not None:
+        return terminate(cluster, now_s, cluster.flaw, with_errors=True)
+    if not instances.has_core(cluster):
         return []
     if faults.strike(kinds.BOOTSTRAP_FAILURE, cluster=cluster.name):
         return terminate(cluster, now_s, deaths.BOOTSTRAP_FAILED, with_errors=True)
@@ -267,9 +273,9 @@ def _from_terminating(cluster: Cluster, now_s: float, waits: Waits, faults: Faul
             effects += _end_step(step, StepState.INTERRUPTED, now_s)
     for fleet in cluster.fleets:
         fleet.state, fleet.ended_s = "TERMINATED", now_s
-        fleet.had_on_demand, fleet.had_spot = fleet.provisioned_on_demand, fleet.provisioned_spot
-        fleet.provisioned_on_demand = fleet.provisioned_spot = 0
         fleet.reason = Reason("CLUSTER_TERMINATED", "Cluster was terminated")
+        for each in fleet.instances:
+            each.end(now_s, fleet.reason)
     cluster.ended_s = now_s
     end = ClusterState.TERMINATED_WITH_ERRORS if cluster.ends_with_errors else ClusterState.TERMINATED
     return effects + _enter(cluster, end, now_s, cluster.reason)
@@ -295,6 +301,18 @@ def _strike_down(cluster: Cluster, now_s: float, faults: Faults) -> list[Effect]
         ):
             effects += cancel_step(step, now_s)[2]
     return effects
+
+
+def _take_spot_back(cluster: Cluster, now_s: float, waits: Waits, faults: Faults) -> None:
+    """A planned loss of one Spot Instance; EMR asks for another one."""
+    if cluster.state not in UP:
+        return
+    for fleet in cluster.fleets:
+        running = [each for each in fleet.living("SPOT") if each.state is InstanceState.RUNNING]
+        age_s = now_s - cluster.state_since_s
+        if running and faults.strike(kinds.LOST_SPOT, age_s=age_s, cluster=cluster.name):
+            running[-1].end(now_s, instances.RECLAIMED)
+            fleet.resized_s = now_s + waits.resizing_s
 
 
 def _is_stuck(cluster: Cluster, now_s: float, faults: Faults) -> bool:
@@ -336,7 +354,7 @@ def _finish_resizes(cluster: Cluster, now_s: float) -> None:
     for fleet in cluster.fleets:
         if fleet.resized_s is not None and now_s >= fleet.resized_s:
             fleet.state, fleet.resized_s = "RUNNING", None
-            fleet.provisioned_on_demand, fleet.provisioned_spot = fleet.on_demand, fleet.spot
+            instances.provide(cluster, now_s)
 
 
 def resize(cluster: Cluster, fleet: Fleet, on_demand: int | None, spot: int | None, at_s: float) -> None:

@@ -103,6 +103,57 @@ class Step:
         }
 
 
+class InstanceState(StrEnum):
+    """As in the EMR API, and LEAVING: RUNNING to the API, but nothing new is started on it."""
+
+    PROVISIONING = "PROVISIONING"
+    RUNNING = "RUNNING"
+    LEAVING = "LEAVING"
+    TERMINATED = "TERMINATED"
+
+
+@dataclass
+class Instance:
+    """One instance of a fleet: one unit. With `--yarn` it is a daemon of YARN that really runs."""
+
+    id: str
+    ec2_id: str
+    type: str
+    market: str
+    """`ON_DEMAND` or `SPOT`."""
+    created_s: float
+    state: InstanceState = InstanceState.PROVISIONING
+    reason: Reason = Reason()
+    ready_s: float | None = None
+    ended_s: float | None = None
+
+    def end(self, now_s: float, reason: Reason) -> None:
+        """It is gone, for good."""
+        if self.state is not InstanceState.TERMINATED:
+            self.state, self.ended_s, self.reason = InstanceState.TERMINATED, now_s, reason
+
+    def as_json(self, fleet_id: str) -> Json:
+        """The API's `Instance`."""
+        shown = InstanceState.RUNNING if self.state is InstanceState.LEAVING else self.state
+        return {
+            "Id": self.id,
+            "Ec2InstanceId": self.ec2_id,
+            "PrivateDnsName": "localhost",
+            "PrivateIpAddress": "127.0.0.1",
+            "Status": {
+                "State": shown.value,
+                "StateChangeReason": self.reason.as_json(),
+                "Timeline": _timeline(
+                    CreationDateTime=self.created_s, ReadyDateTime=self.ready_s, EndDateTime=self.ended_s
+                ),
+            },
+            "InstanceFleetId": fleet_id,
+            "Market": self.market,
+            "InstanceType": self.type,
+            "EbsVolumes": [],
+        }
+
+
 @dataclass
 class Fleet:
     """One instance fleet."""
@@ -112,11 +163,8 @@ class Fleet:
     created_s: float
     state: str = "PROVISIONING"
     reason: Reason = Reason()
-    provisioned_on_demand: int = 0
-    provisioned_spot: int = 0
-    had_on_demand: int = 0
-    """What it had when its cluster began to end: EMR lists instances for 30 days after their end."""
-    had_spot: int = 0
+    instances: list[Instance] = field(default_factory=list)
+    """All that it ever had, the oldest first."""
     resized_s: float | None = None
     """When a running resize will be through."""
     ready_s: float | None = None
@@ -133,6 +181,15 @@ class Fleet:
     @property
     def spot(self) -> int:
         return int(self.config.get("TargetSpotCapacity") or 0)
+
+    def living(self, market: str | None = None) -> list[Instance]:
+        """Those that are there or come, and are not to go."""
+        there = (InstanceState.PROVISIONING, InstanceState.RUNNING)
+        return [each for each in self.instances if each.state in there and market in (None, each.market)]
+
+    def running(self, market: str | None = None) -> int:
+        """How many units work."""
+        return sum(each.state is InstanceState.RUNNING for each in self.living(market))
 
     def as_json(self) -> Json:
         """The API's `InstanceFleet`."""
@@ -157,8 +214,8 @@ class Fleet:
             "InstanceFleetType": self.type,
             "TargetOnDemandCapacity": self.on_demand,
             "TargetSpotCapacity": self.spot,
-            "ProvisionedOnDemandCapacity": self.provisioned_on_demand,
-            "ProvisionedSpotCapacity": self.provisioned_spot,
+            "ProvisionedOnDemandCapacity": self.running("ON_DEMAND"),
+            "ProvisionedSpotCapacity": self.running("SPOT"),
             "InstanceTypeSpecifications": specifications,
         }
         for key in ("LaunchSpecifications", "ResizeSpecifications", "Context"):
@@ -197,6 +254,10 @@ class Cluster:
     visible_to_all: bool = True
     flaw: Reason | None = None
     """Found only while the cluster starts, though known from its beginning."""
+    used: dict[str, int] = field(default_factory=dict)
+    """Containers on each instance, by its id, as YARN has told last."""
+    has_nodes: bool = False
+    """Its instances are daemons of YARN, which say by themselves when they are there and when they are gone."""
 
     @property
     def name(self) -> str:
@@ -209,6 +270,15 @@ class Cluster:
     @property
     def log_uri(self) -> str | None:
         return self.request.get("LogUri")
+
+    def fleet(self, kind: str) -> Fleet | None:
+        """`MASTER`, `CORE` or `TASK`."""
+        return next((fleet for fleet in self.fleets if fleet.type == kind), None)
+
+    @property
+    def workers(self) -> list[Instance]:
+        """All instances but the primary."""
+        return [each for fleet in self.fleets if fleet.type != "MASTER" for each in fleet.instances]
 
     def step(self, step_id: str) -> Step | None:
         return next((step for step in self.steps if step.id == step_id), None)

@@ -28,6 +28,7 @@ from tidegate_local import class_archive, jars, java, processes, spark_conf, spa
 from tidegate_local.faults import callers
 from tidegate_local.faults.callers import Caller
 from tidegate_local.settings import Settings
+from tidegate_local.yarn import site
 
 logger = logging.getLogger("tidegate.local.emr")
 
@@ -123,7 +124,7 @@ class StepProcess:
             (self.logs / "controller").open("w") as controller,
         ):
             try:
-                command = command_of(self._order, self._settings.steps)
+                command = command_of(self._order, self._settings.steps, self._settings.master)
                 environment = prepare(self._order, self._settings, self.folder, self._token)
             except (StepNotRunnable, java.JavaNotFound, spark_home.SparkNotFound) as trouble:
                 stderr.write(f"{trouble}\n".encode())
@@ -179,8 +180,8 @@ class StepProcess:
             os.killpg(process.pid, signal.SIGCONT)
 
 
-def command_of(order: StepOrder, steps: str = "spark") -> list[str]:
-    """The command line of a step; `steps` is the setting of that name. Raises :class:`StepNotRunnable`."""
+def command_of(order: StepOrder, steps: str = "spark", master: str = "local") -> list[str]:
+    """The command line of a step; `steps` and `master` are settings. Raises :class:`StepNotRunnable`."""
     if order.jar.rsplit("/", 1)[-1] != "command-runner.jar":
         raise StepNotRunnable(f"The local cloud runs command-runner.jar alone, not {order.jar}: there is no Hadoop.")
     if not order.args:
@@ -191,7 +192,7 @@ def command_of(order: StepOrder, steps: str = "spark") -> list[str]:
     if program == "spark-submit":
         return [
             str(spark_home.spark_home() / "bin" / "spark-submit"),
-            *spark_conf.submit_arguments(arguments),
+            *spark_conf.submit_arguments(arguments, master),
         ]
     return [program, *arguments]
 
@@ -239,7 +240,9 @@ def _spark_environment(order: StepOrder, settings: Settings, conf_dir: Path, tok
     if token:
         properties["spark.hadoop.fs.s3a.user.agent.prefix"] = f"app/{token}"
     (conf_dir / "spark-defaults.conf").write_text(spark_conf.as_properties_file(properties))
+    hadoop = {"HADOOP_CONF_DIR": str(site.client_dir(settings, order.cluster_id))} if settings.master == "yarn" else {}
     return {
+        **hadoop,
         "JAVA_HOME": str(java.find_java_home(os.environ)),
         "SPARK_HOME": str(spark_home.spark_home()),
         "SPARK_CONF_DIR": str(conf_dir),

@@ -16,7 +16,7 @@ KILLED, KILLED_AFTER = "killed", "killed_after"
 # Clusters.
 NO_CAPACITY, QUOTA, BAD_CONFIGURATION = "no_capacity", "quota", "bad_configuration"
 BOOTSTRAP_FAILURE, LOST_NODES = "bootstrap_failure", "lost_nodes"
-INTERNAL_ERROR, ENDED_BY_HAND, STUCK = "internal_error", "ended_by_hand", "stuck"
+LOST_SPOT, INTERNAL_ERROR, ENDED_BY_HAND, STUCK = "lost_spot", "internal_error", "ended_by_hand", "stuck"
 # Steps.
 STEP_DEATH, STEP_CANCELLED, STEP_HANGS = "step_death", "step_cancelled", "step_hangs"
 # Events.
@@ -69,6 +69,7 @@ KINDS: Mapping[str, Kind] = {
     BAD_CONFIGURATION: Kind(("cluster",)),
     BOOTSTRAP_FAILURE: Kind(("cluster",)),
     LOST_NODES: _WHILE_IT_LIVES,
+    LOST_SPOT: Kind(("cluster",), ("after_s",)),
     INTERNAL_ERROR: _WHILE_IT_LIVES,
     ENDED_BY_HAND: _WHILE_IT_LIVES,
     STUCK: Kind(
