@@ -38,9 +38,15 @@ def build_tidegate(python_dir: Path) -> None:
 
 
 def build_contracts(python_dir: Path) -> None:
-    """The contracts in tables/ as package `tidegate_contracts`: checked, then compiled to contracts.json."""
+    """The contracts in tables/ as package `tidegate_contracts`: checked, then compiled to contracts.json.
+
+    Beside them the deployment's own price sheets, which `tidegate prices refresh` writes to prices/.
+    """
     package = make_package(python_dir / "tidegate_contracts", "The contracts of this deployment, compiled to JSON.")
     compile_contracts(package / "contracts.json")
+    for sheet in sorted((ROOT / "prices").glob("*.json")):
+        (package / "prices").mkdir(exist_ok=True)
+        shutil.copyfile(sheet, package / "prices" / sheet.name)
 
 
 def build_dependencies(python_dir: Path) -> None:

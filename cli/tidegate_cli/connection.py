@@ -37,6 +37,9 @@ class Connection:
     state_machine_arn: str
     dispatch_function: str
     reconcile_function: str = ""
+    daily_budget_usd: float = 0.0
+    """US dollars; 0 for none."""
+    monthly_budget_usd: float = 0.0
     stack_name: str = DEFAULT_STACK
     endpoint_url: str | None = None
     """The local cloud's; None in AWS."""
@@ -120,4 +123,6 @@ def _of_stack(stack: str, region: str | None, profile: str | None) -> Connection
         stack_name=stack,
         profile=profile,
         **{ours: outputs[theirs] for ours, theirs in OUTPUTS.items()},
+        daily_budget_usd=float(outputs.get("DailyBudget") or 0),
+        monthly_budget_usd=float(outputs.get("MonthlyBudget") or 0),
     )

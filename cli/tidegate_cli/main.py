@@ -15,6 +15,7 @@ import typer
 from tidegate_cli.exit_codes import ExitCode, listed
 from tidegate_cli.output import CliError, complain, say
 from tidegate_cli.verbs import (
+    cost,
     dispatch,
     ledger,
     local,
@@ -55,6 +56,7 @@ def options(
 
 
 app.command()(status.status)
+app.command()(cost.cost)
 app.command()(query.query)
 app.command()(timings.timings)
 app.command()(pause.pause)

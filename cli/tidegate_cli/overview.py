@@ -62,6 +62,15 @@ class Overview:
     """Why all tables are paused, if they are."""
     looks: Mapping[str, ScalingLook] = field(default_factory=dict)
     """The newest look at the cluster of each run that is running."""
+    costs_usd: Mapping[str, float] = field(default_factory=dict)
+    """What each run counts for: its account, or its estimate until there is one."""
+    ceiling: str | None = None
+    """Why no run starts any more today, if the day's budget is spent."""
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Tables whose files wait for the ceiling, once they are due."""
+        return tuple(row.table for row in self.tables if self.ceiling and row.standing in {"late", "waiting"})
 
 
 def overview(
@@ -75,6 +84,8 @@ def overview(
     runs: Sequence[Run],
     paused_reason: str | None = None,
     looks: Mapping[str, ScalingLook] | None = None,
+    costs_usd: Mapping[str, float] | None = None,
+    ceiling: str | None = None,
 ) -> Overview:
     """Put together what was read."""
     by_table: dict[str, list[Arrival]] = {}
@@ -94,6 +105,8 @@ def overview(
         runs=tuple(runs),
         paused_reason=paused_reason,
         looks=looks or {},
+        costs_usd=costs_usd or {},
+        ceiling=ceiling,
     )
 
 

@@ -44,6 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     metrics.add_metric(name="TablesDue", unit=MetricUnit.Count, value=len(started.dispatch.tables))
     metrics.add_metric(name="PendingLateness", unit=MetricUnit.Seconds, value=started.dispatch.lateness_s)
     metrics.add_metric(name="TablesWaiting", unit=MetricUnit.Count, value=len(started.dispatch.waiting))
+    metrics.add_metric(name="TablesHeld", unit=MetricUnit.Count, value=len(started.dispatch.held))
     metrics.add_metric(name="TablesBlocked", unit=MetricUnit.Count, value=len(started.dispatch.stopped))
     if started.is_new:
         metrics.add_metric(name="RunsStarted", unit=MetricUnit.Count, value=1)

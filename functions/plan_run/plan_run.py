@@ -10,7 +10,7 @@ from tidegate.adapters.clusters import EmrClusters
 from tidegate.adapters.ledger import DynamoLedger
 from tidegate.adapters.machine import StepFunctionsMachine
 from tidegate.adapters.objects import S3Objects
-from tidegate.composition import contracts, limits, setting
+from tidegate.composition import contracts, limits, prices, setting
 from tidegate.runs import Execution, run_id_of
 from tidegate.usecases.claim_more import MoreRequest, claim_more
 from tidegate.usecases.plan_batches import PlanPorts
@@ -30,6 +30,7 @@ def ports() -> PlanPorts:
         stack=setting("STACK_NAME"),
         lake_bucket=setting("LAKE_BUCKET"),
         control_bucket=setting("CONTROL_BUCKET"),
+        load_prices=prices,
         limits=limits(),
     )
 
@@ -47,6 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         plan = claim_more(request, ports=ports(), contracts=contracts(), now=now)
     else:
         plan = plan_run(event["input"], execution, ports=ports(), contracts=contracts(), now=now)
-    logger.info(plan["reason"], extra={"work": plan["work"], "groups": plan["groups"], "held": plan["held"]})
+    extra: dict[str, Any] = {name: plan[name] for name in ("work", "groups", "held", "cost") if name in plan}
+    logger.info(plan["reason"], extra=extra)
     metrics.add_metric(name="GroupsPlanned", unit="Count", value=len(plan["groups"]))
     return plan

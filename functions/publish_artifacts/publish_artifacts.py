@@ -11,9 +11,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from tidegate.adapters.objects import S3Objects
-from tidegate.composition import artifacts, setting
+from tidegate.composition import artifacts, prices, setting
 from tidegate.deadline import within
-from tidegate.stack_limits import read_limits
+from tidegate.stack_limits import read_budget, read_limits
 from tidegate.usecases.publish_artifacts import publish_artifacts
 
 logger = Logger()
@@ -33,7 +33,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         if event["RequestType"] != "Delete":
             properties = event["ResourceProperties"]
             # Now the stack is rolled back; later, dispatch would stand still for it.
-            read_limits(properties["MaximumClusters"], properties["QuietHours"])
+            read_limits(properties["MaximumClusters"], properties["QuietHours"], properties["DailyBudget"])
+            if max(read_budget(properties[name]) for name in ("DailyBudget", "MonthlyBudget")):
+                prices()  # without any, all runs would seem to cost nothing
             with within(0.9 * context.get_remaining_time_in_millis() / 1000):  # the rest is for the answer
                 answer["Data"] = publish_artifacts(
                     artifacts(), objects=objects(), control_bucket=setting("CONTROL_BUCKET")

@@ -12,7 +12,7 @@ from tidegate.adapters.catalog import GlueCatalog
 from tidegate.adapters.clusters import EmrClusters
 from tidegate.adapters.ledger import DynamoLedger
 from tidegate.adapters.objects import S3Objects
-from tidegate.composition import contracts, reporter, setting
+from tidegate.composition import contracts, prices, reporter, setting
 from tidegate.errors import RunFailed
 from tidegate.runs import Execution
 from tidegate.usecases import settle_run as settle
@@ -49,6 +49,7 @@ def ports() -> SettlePorts:
             database=setting("CATALOG_DATABASE"),
             report=reporter(logger, metrics),
         ),
+        load_prices=prices,
     )
 
 

@@ -56,6 +56,8 @@ class LocalCloud:
     dispatch_function: str
     reconcile_function: str = ""
     catalog_database: str = ""
+    daily_budget_usd: float = 0.0
+    monthly_budget_usd: float = 0.0
 
 
 def say_to_stderr(line: str) -> None:
@@ -136,6 +138,8 @@ def start(here: Settings, say: Say = say_to_stderr) -> LocalCloud:
         dispatch_function=found["DispatchFunction"],
         reconcile_function=found.get("ReconcileFunction", ""),
         catalog_database=found.get("CatalogDatabase", ""),
+        daily_budget_usd=float(found.get("DailyBudget") or 0),
+        monthly_budget_usd=float(found.get("MonthlyBudget") or 0),
     )
     _write(here, cloud)
     return cloud

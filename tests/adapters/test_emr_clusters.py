@@ -1,12 +1,14 @@
 """Clusters by name on moto, whose EMR knows no fleets but does know names and states."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from tidegate.adapters.clusters import EmrClusters
-from tidegate.errors import ScalingRefused, Throttled
+from tidegate.errors import CostUnknown, ScalingRefused, Throttled
 from tidegate.scaling import ScalingLimits
 
 
@@ -97,3 +99,49 @@ def test_limits_are_set_in_units_and_what_emr_refuses_has_a_name(aws: None, monk
     for named in (ScalingRefused, Throttled):
         with pytest.raises(named):
             clusters.scale("j-1", ScalingLimits(1, 6, 2, 1))
+
+
+def test_all_clusters_of_a_run_are_found_also_those_that_have_ended(aws: None) -> None:
+    began_at = datetime.now(UTC)
+    alive, ended = start("tidegate-r-1-1"), start("tidegate-r-0-1")
+    start("tidegate-rr-0-1")
+    boto3.client("emr").terminate_job_flows(JobFlowIds=[ended])
+    found = {each.cluster_id: each for each in EmrClusters().of_run("tidegate", "r", began_at)}
+    assert set(found) == {alive, ended}
+    assert (found[alive].has_ended, found[ended].has_ended) == (False, True)
+    assert found[ended].ended_at is not None
+    # AND one that is older than the run is not looked for
+    assert EmrClusters().of_run("tidegate", "r", began_at + timedelta(hours=3)) == []
+
+
+def test_instances_come_from_all_pages_and_each_once(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN more instances than a page has, of which one moves to the next page while they are read
+    pages = [
+        {"Instances": [{"Id": f"ci-{number}"} for number in range(50)], "Marker": "2"},
+        {"Instances": [{"Id": f"ci-{number}"} for number in range(49, 60)]},
+    ]
+    asked: list[Any] = []
+
+    def list_instances(_client: Any, operation: str, request: Any) -> Any:
+        asked.append((operation, request))
+        return pages[len(asked) - 1]
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", list_instances)
+    assert len(EmrClusters().instances("j-1")) == 60
+    assert asked == [("ListInstances", {"ClusterId": "j-1"}), ("ListInstances", {"ClusterId": "j-1", "Marker": "2"})]
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [("AccessDeniedException", CostUnknown), ("ThrottlingException", Throttled)]
+)
+def test_what_emr_does_not_say_has_a_name(
+    aws: None, monkeypatch: pytest.MonkeyPatch, code: str, outcome: type[Exception]
+) -> None:
+    def refuse(_client: Any, operation: str, _request: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    with pytest.raises(outcome, match="ListInstances"):
+        EmrClusters().instances("j-1")
+    with pytest.raises(outcome, match="ListClusters"):
+        EmrClusters().of_run("tidegate", "r", datetime.now(UTC))

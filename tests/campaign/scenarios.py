@@ -24,6 +24,7 @@ from campaign.one_process_cloud import (
     LEDGER,
     MACHINE_ARN,
     ROOT,
+    STACK,
     Landed,
     Life,
     OneProcessCloud,
@@ -166,7 +167,7 @@ def what_is_wrong(world: World) -> list[str]:
         if become != "merged" and times:
             wrong.append(f"{version} is merged, but must be {become}")
     wrong += [f"{version} was never landed, and is merged" for version in merged]
-    wrong += _what_nobody_told(cloud, commits)
+    wrong += _what_nobody_told(cloud, commits) + _what_nobody_accounts_for(cloud)
     return wrong + _what_the_ledger_says(world)
 
 
@@ -180,6 +181,30 @@ def _what_nobody_told(cloud: OneProcessCloud, commits: Mapping[str, list[Json]])
     # A quarantine is registered once it has rows, which is its table's business.
     registered = {name.removesuffix("__quarantine") for name in cloud.registered()}
     return wrong + [f"the catalog has {cloud.registered()}, not {names}"] * (registered != names)
+
+
+def _what_nobody_accounts_for(cloud: OneProcessCloud) -> list[str]:
+    """Clusters that are neither in a final account nor in one that is open, which is tried again."""
+    from tidegate.sizing import parse_cluster_name
+
+    items = cloud.dynamodb.scan(TableName=LEDGER)["Items"]
+    costs = {item["run_id"]["S"]: item for item in items if item.get("kind", {}).get("S") == "cost"}
+    wrong = []
+    with cloud.engine.reading():
+        clusters = [
+            (each.id, str(each.request["Name"]), any(fleet.instances for fleet in each.fleets))
+            for each in cloud.engine.clusters.values()
+        ]
+    for cluster_id, name, had_instances in clusters:
+        run_id, *_ = parse_cluster_name(name, STACK) or ("",)
+        cost = costs.get(run_id)
+        if cost is None:
+            wrong.append(f"nobody accounts for cluster {name}")
+        elif "pending_pk" not in cost:
+            *_, instance_s, is_final = cost["clusters"]["M"].get(cluster_id, {"L": [{"N": "0"}, {"BOOL": False}]})["L"]
+            if not is_final["BOOL"] or (had_instances and instance_s["N"] == "0"):
+                wrong.append(f"the account of run {run_id} is closed without cluster {cluster_id}: {cost}")
+    return wrong
 
 
 def _wrong_finds(world: World, versions: Mapping[tuple[str, str], str], merged: Counter[tuple[str, str]]) -> list[str]:

@@ -40,6 +40,19 @@ def test_an_arrival_takes_at_most_six_write_units(load: dict[str, Any]) -> None:
     assert rest <= 10 * TABLES + 20, units
 
 
+def test_a_runs_cost_takes_two_writes_each_of_a_unit_and_one_of_its_tables_shares(load: dict[str, Any]) -> None:
+    # docs/costs.md: opened as it is planned, closed as it is settled, each time in the index too
+    units = units_of(load)
+    assert (units["cost"], units["cost in the index"]) == (2, 2)
+    # AND its tables stand beside it, so that sums don't read them: fifty in two KB
+    assert units["shares"] == 2
+    calls: Counter[str] = Counter()
+    for _, operation, times in load["calls"]:
+        calls[operation] += times
+    # Once for the run's clusters, once for the instances of the one that it had
+    assert calls["emr.ListInstances"] == 1
+
+
 def test_a_hundred_arrivals_share_an_invocation(load: dict[str, Any]) -> None:
     assert load["invocations"]["record_arrivals"] == ARRIVALS / 100
 

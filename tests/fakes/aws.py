@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.catalog import FoundEntry, TableInput
-from tidegate.clusters import Cluster, EndReason
+from tidegate.clusters import Cluster, EndReason, RunCluster
 from tidegate.errors import NotRegistered, TidegateError
 from tidegate.readings import Metrics
 from tidegate.scaling import ScalingLimits
@@ -43,6 +43,13 @@ class FakeClusters:
         """Those that were set, the newest last."""
         self.refuses: TidegateError | None = None
         """What setting limits is answered with."""
+        self.gone: dict[str, tuple[str, datetime]] = {}
+        """Name and end of the clusters that have ended."""
+        self.instances_of: dict[str, list[Mapping[str, Any]]] = {}
+        self.hides: TidegateError | None = None
+        """What asking for instances is answered with."""
+        self.asked_for_clusters: list[str] = []
+        self.asked_for_instances: list[str] = []
 
     def alive(self, stack: str, run_id: str) -> list[str]:
         return [cluster for cluster, name in self.names.items() if is_cluster_of(name, stack, run_id)]
@@ -59,6 +66,26 @@ class FakeClusters:
             for cluster_id, name in self.names.items()
             if parse_cluster_name(name, stack) is not None
         ]
+
+    def of_run(self, stack: str, run_id: str, since: datetime) -> list[RunCluster]:
+        self.asked_for_clusters.append(run_id)
+        alive = [RunCluster(cluster_id, has_ended=False) for cluster_id in self.alive(stack, run_id)]
+        gone = [
+            RunCluster(cluster_id, True, ended_at)
+            for cluster_id, (name, ended_at) in self.gone.items()
+            if is_cluster_of(name, stack, run_id)
+        ]
+        return alive + gone
+
+    def instances(self, cluster_id: str) -> list[Mapping[str, Any]]:
+        self.asked_for_instances.append(cluster_id)
+        if self.hides is not None:
+            raise self.hides
+        return self.instances_of.get(cluster_id, [])
+
+    def terminate(self, cluster_id: str, at: datetime) -> None:
+        """It has ended, and EMR lists it as such."""
+        self.gone[cluster_id] = (self.names.pop(cluster_id), at)
 
     def end(self, cluster_id: str) -> None:
         self.ended.append(cluster_id)

@@ -6,8 +6,10 @@ from typing import Any
 
 from tidegate.arrivals import Arrival
 from tidegate.errors import TidegateError
+from tidegate.prices import PriceSheet, load_prices
 from tidegate.runs import Execution, check_pass, run_id_of
 from tidegate.usecases import settle_run as settle
+from tidegate.usecases.account_run import CostPorts
 from tidegate.usecases.claim_more import MoreRequest, claim_more
 from tidegate.usecases.plan_batches import PlanPorts
 from tidegate.usecases.plan_run import plan_run
@@ -54,6 +56,7 @@ class ControlPlane:
         self.landed = 0
         self.measured: dict[str, Any] = {}
         """When receipts say that their batch began, and how long their application took until then."""
+        self.no_prices: TidegateError | None = None
         self.columns = [{"name": "id", "type": "string"}, {"name": "_tidegate", "type": "struct<batch:bigint>"}]
         """What tables have, as receipts say it."""
 
@@ -72,6 +75,15 @@ class ControlPlane:
         arrival, _ = record_event(event, ledger=self.ledger, contracts=self.contracts, landing_bucket=LANDING, now=NOW)
         assert arrival is not None
         return arrival
+
+    def load_prices(self) -> PriceSheet:
+        if self.no_prices is not None:
+            raise self.no_prices
+        return load_prices("us-east-1")
+
+    def cost_ports(self, crash: CrashPoint | None = None) -> CostPorts:
+        point = crash or CrashPoint()
+        return CostPorts(point.wrap(self.ledger), point.wrap(self.clusters), "tidegate", self.load_prices)
 
     def plan(
         self, run_input: Any, by: Execution, *, crash: CrashPoint | None = None, now: datetime = NOW
@@ -102,6 +114,7 @@ class ControlPlane:
             stack="tidegate",
             lake_bucket="lake",
             control_bucket="control",
+            load_prices=self.load_prices,
         )
 
     def publishing(self, crash: CrashPoint | None = None) -> Publishing:
@@ -125,14 +138,16 @@ class ControlPlane:
         run = ledger.run(run_id_of(run_input, by.name))
         check_pass(run, by)
         publishing = self.publishing(point)
-        ports = SettlePorts(ledger, point.wrap(self.objects), self.clusters, "tidegate", "control", publishing)
+        ports = SettlePorts(
+            ledger, point.wrap(self.objects), self.clusters, "tidegate", "control", publishing, self.load_prices
+        )
         return settle_batches_of(run, ports, now)
 
     def settle(self, action: str, run_input: Any, by: Execution, **fields: Any) -> dict[str, Any]:
         crash = fields.pop("crash", None) or CrashPoint()
         ports = SettlePorts(
             crash.wrap(self.ledger), crash.wrap(self.objects), self.clusters, "tidegate", "control",
-            self.publishing(crash),
+            self.publishing(crash), self.load_prices,
         )  # fmt: skip
         now = fields.pop("now", NOW)
         request = settle.SettleRequest(by, run_input, **fields)

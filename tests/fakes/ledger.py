@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from tidegate.arrivals import Arrival, State
 from tidegate.catalog import Catalogued
+from tidegate.costs import TableCost
 from tidegate.errors import ClaimMoved, LeaseHeld, RunIsLive, StalePass
 from tidegate.failures import RetryDecision
 from tidegate.history import (
@@ -22,6 +23,7 @@ from tidegate.history import (
 from tidegate.ports import Batch, Head, Lease, OpenClaim, Table, Waiting
 from tidegate.receipts import Merged, Voided
 from tidegate.reconciling import Round
+from tidegate.run_costs import RunCost
 from tidegate.runs import Run, RunState
 from tidegate.scaling import ScalingState
 from tidegate.scaling_record import ScalingLook, decode_state, encode_state
@@ -43,6 +45,9 @@ class FakeLedger:
         self.merge_samples: dict[str, tuple[MergeSample, ...]] = {}
         self.scaling: dict[str, str] = {}
         self.looks: dict[str, list[ScalingLook]] = {}
+        self.costs: dict[tuple[date, str], RunCost] = {}
+        self.cost_tries: dict[tuple[date, str], datetime] = {}
+        self.shares: dict[tuple[date, str], dict[str, TableCost]] = {}
         self.stack_pause: str | None = None
         self.round: Round | None = None
         self._lock = threading.RLock()
@@ -182,6 +187,7 @@ class FakeLedger:
                 rows=dict(merged.rows),
                 rejected_files=len(merged.rejected),
                 receipt_uri=merged.uri,
+                merge_s=merged.merge_s,
                 run_id=run_id,
                 error=None,
             )
@@ -359,6 +365,56 @@ class FakeLedger:
     def scaling_looks(self, run_id: str) -> Iterator[ScalingLook]:
         yield from self.looks.get(run_id, [])
 
+    def batches_named(self, names: Collection[tuple[str, int]]) -> list[Batch]:
+        return [self.batch_items[name] for name in names if name in self.batch_items]
+
+    def begin_cost(self, cost: RunCost) -> bool:
+        with self._lock:
+            key = _cost_key(cost)
+            known = self.costs.get(key)
+            if known is not None and known.attempt > cost.attempt:
+                return False
+            accounted = {} if known is None else {
+                "clusters": known.clusters,
+                "control_plane_usd": known.control_plane_usd,
+                "accounted_at": known.accounted_at,
+            }  # fmt: skip
+            self.costs[key] = replace(cost, **accounted)
+            self.cost_tries[key] = cost.planned_at
+            return True
+
+    def record_cost(self, cost: RunCost, next_try: datetime) -> bool:
+        with self._lock:
+            key = _cost_key(cost)
+            known = self.costs.get(key)
+            if known is not None and (known.attempt != cost.attempt or known.is_final):
+                return False
+            self.costs[key] = cost
+            self.cost_tries[key] = next_try
+            return True
+
+    def record_shares(self, cost: RunCost, by_table: Mapping[str, TableCost]) -> None:
+        self.shares[_cost_key(cost)] = dict(by_table)
+
+    def cost_of(self, run_id: str, began_at: datetime) -> RunCost | None:
+        return self.costs.get((began_at.date(), run_id))
+
+    def open_costs(self, now: datetime) -> Iterator[RunCost]:
+        found = [each for key, each in self.costs.items() if not each.is_final and self.cost_tries[key] <= now]
+        yield from found
+
+    def costs_of_day(self, day: date) -> Iterator[RunCost]:
+        yield from [each for (on, _), each in self.costs.items() if on == day]
+
+    def costs_of_month(self, day: date) -> Iterator[RunCost]:
+        yield from [each for (on, _), each in self.costs.items() if (on.year, on.month) == (day.year, day.month)]
+
+    def shares_of_day(self, day: date) -> Iterator[Mapping[str, TableCost]]:
+        yield from [each for (on, _), each in self.shares.items() if on == day]
+
+    def shares_of_month(self, day: date) -> Iterator[Mapping[str, TableCost]]:
+        yield from [each for (on, _), each in self.shares.items() if (on.year, on.month) == (day.year, day.month)]
+
     def pause(self, table: str | None, reason: str, now: datetime) -> None:
         if table is None:
             self.stack_pause = reason
@@ -388,6 +444,10 @@ class FakeLedger:
     def _is_open(self, table: str, claim: OpenClaim) -> bool:
         now = self.table(table).open_claim
         return now is not None and now.candidates_uri == claim.candidates_uri
+
+
+def _cost_key(cost: RunCost) -> tuple[date, str]:
+    return (cost.day, cost.run_id)
 
 
 def _key(arrival: Arrival) -> tuple[str, str, str]:

@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "LEDGER_TABLE": "ledger",
     "MAXIMUM_CLUSTERS": "4",
     "QUIET_HOURS": "",
+    "DAILY_BUDGET": "1000",
+    "MONTHLY_BUDGET": "1000",
     "STATE_MACHINE_ARN": STATE_MACHINE,
     "LANDING_BUCKET": "tidegate-landing",
     "LAKE_BUCKET": "tidegate-lake",
@@ -153,6 +155,7 @@ def run(account: Account, layers: Path) -> Callable[..., Any]:
 
     seen: set[str] = set()
     tidegate.composition.contracts.cache_clear()
+    tidegate.composition.prices.cache_clear()
 
     def call(module: ModuleType, event: Any, context: Context | None = None) -> Any:
         for name in ("ports", "ledger", "objects"):

@@ -130,6 +130,20 @@ def test_a_failure_is_answered_with_its_words(ask: Call, account: Any) -> None:
     assert len(json.dumps(answer)) < 4096
 
 
+@pytest.mark.parametrize("name", ["DailyBudget", "MonthlyBudget"])
+def test_a_budget_that_no_prices_hold_is_refused_at_deploy(
+    ask: Call, account: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    answer = ask("update", **{name: "12.5"})
+    assert answer["Status"] == "FAILED"
+    assert "there is no price sheet of eu-central-1: run `tidegate prices refresh" in answer["Reason"]
+    # BUT without a budget, or with prices, it is as good as any
+    assert ask("update", **{name: "0"})["Status"] == "SUCCESS"
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert ask("update", **{name: "12.5"})["Status"] == "SUCCESS"
+
+
 @pytest.mark.parametrize(
     ("quiet_hours", "words"),
     [("22:00-06:00 Europe/Berln", "'Europe/Berln' is not a time zone"), ("06:00-06:00 UTC", "are none, or all day")],

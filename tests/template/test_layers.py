@@ -1,6 +1,7 @@
 """The layers as `sam build` makes them: pure Python on Lambda, and the cluster's packages for Graviton."""
 
 import hashlib
+import importlib
 import subprocess
 import sys
 import zipfile
@@ -66,6 +67,21 @@ def test_the_clusters_packages_are_for_python_3_11_on_each_launch_option(
     assert compiled
     assert all(f"cpython-311-{architecture}-linux-gnu" in name for name in compiled)
     assert not [name for name in names if name.startswith("pyspark/")], "Spark is on the image"
+
+
+def test_a_deployments_own_price_sheets_go_with_its_contracts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a checkout in which `tidegate prices refresh` has written a sheet
+    checkout = tmp_path / "checkout"
+    (checkout / "prices").mkdir(parents=True)
+    (checkout / "prices" / "eu-central-1.json").write_text("{}")
+    (checkout / "tables").symlink_to(ROOT / "tables")
+    monkeypatch.syspath_prepend(ROOT / "layers")
+    build_layers = importlib.import_module("build")
+    monkeypatch.setattr(build_layers, "ROOT", checkout)
+    # WHEN the layer of the contracts is built
+    build_layers.build_contracts(tmp_path / "python")
+    # THEN it is where the functions look for it
+    assert (tmp_path / "python" / "tidegate_contracts" / "prices" / "eu-central-1.json").is_file()
 
 
 def test_a_lambda_imports_the_layers_as_they_are_built(built: dict[str, Path]) -> None:

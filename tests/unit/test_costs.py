@@ -154,7 +154,7 @@ def test_what_can_not_be_shared_evenly_is_not_lost() -> None:
 def test_a_run_is_accounted_by_table_and_by_arrival() -> None:
     account = account_run(
         SHEET,
-        [InstanceUsage("m6g.xlarge", "on_demand", 600)] * 2,
+        [cluster_cost(SHEET, [InstanceUsage("m6g.xlarge", "on_demand", 600)] * 2)],
         {"Step Functions transition": 12},
         merge_s={"flights": 90, "weather": 30},
         arrivals={"flights": 100},
@@ -179,7 +179,7 @@ def test_arrivals_of_a_table_that_was_not_merged_are_refused() -> None:
 def test_the_tables_pay_for_the_whole_run(
     of: list[InstanceUsage], called: Mapping[str, float], merge_s: Mapping[str, float]
 ) -> None:
-    account = account_run(SHEET, of, called, merge_s, dict.fromkeys(merge_s, 7))
+    account = account_run(SHEET, [cluster_cost(SHEET, of)] * 2, called, merge_s, dict.fromkeys(merge_s, 7))
     paid = sum((share.usd for share in account.by_table.values()), Decimal(0))
     assert paid == (account.total_usd if merge_s else 0)
 

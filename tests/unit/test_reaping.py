@@ -74,7 +74,7 @@ class System(ControlPlane):
         point = crash or CrashPoint()
         made = ReapPorts(
             point.wrap(self.ledger), point.wrap(self.objects), point.wrap(self.machine), point.wrap(self.clusters),
-            "tidegate", "control", self.publishing(point),
+            "tidegate", "control", self.publishing(point), self.load_prices,
         )  # fmt: skip
         return reap_clusters(ports=made, contracts=self.contracts, now=NOW + timedelta(minutes=1))
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 from tidegate.adapters.ledger import DynamoLedger
+from tidegate.adapters.ledger_costs import read_cost, read_shares
 from tidegate.adapters.ledger_items import (
     RUNS_PK,
     STACK_KEY,
     arrival_key,
     batch_key,
+    cost_key,
+    costs_pk,
     index_pk,
     run_key,
     scaling_key,
@@ -19,6 +23,8 @@ from tidegate.adapters.ledger_items import (
 )
 from tidegate.adapters.repair import DynamoRepair
 from tidegate.arrivals import PENDING_SHARDS
+from tidegate.costs import TableCost
+from tidegate.run_costs import RunCost
 from tidegate.scaling_record import ScalingLook, read_look
 
 from tidegate_cli import ledger
@@ -119,6 +125,33 @@ class Ledger:
                 Limit=1,
             )
         return read_look(_item(answer["Items"][0])) if answer["Items"] else None
+
+    def cost_of(self, run_id: str, began_at: datetime) -> RunCost | None:
+        """What a run costs, as far as it is known."""
+        item = self._get(cost_key(run_id, began_at))
+        return None if item is None else read_cost(item)
+
+    def costs_of_month(self, month: date) -> list[RunCost]:
+        """What the runs cost that began in a month."""
+        return [read_cost(item) for item in self._of_month(costs_pk("cost", month))]
+
+    def costs_of_day(self, day: date) -> list[RunCost]:
+        """What the runs cost that began on a day."""
+        return [read_cost(item) for item in self._of_month(costs_pk("cost", day), day)]
+
+    def shares_of_month(self, month: date) -> list[dict[str, TableCost]]:
+        """The tables' shares of the runs that began in a month."""
+        return [read_shares(item) for item in self._of_month(costs_pk("shares", month))]
+
+    def shares_of_day(self, day: date) -> list[dict[str, TableCost]]:
+        """The tables' shares of the runs that began on a day."""
+        return [read_shares(item) for item in self._of_month(costs_pk("shares", day), day)]
+
+    def _of_month(self, partition: str, day: date | None = None) -> list[dict[str, Any]]:
+        return self._query(
+            KeyConditionExpression="pk = :month AND begins_with(sk, :day)" if day else "pk = :month",
+            ExpressionAttributeValues={":month": {"S": partition}} | ({":day": {"S": f"{day:%d}#"}} if day else {}),
+        )
 
     def _get(self, key: Mapping[str, str]) -> dict[str, Any] | None:
         with translated():

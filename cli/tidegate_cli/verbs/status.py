@@ -12,12 +12,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tidegate.run_costs import spending_of
 from tidegate.scaling_record import ScalingLook
 
 from tidegate_cli import wording
 from tidegate_cli.connection import Connection, find
 from tidegate_cli.output import out, print_json
 from tidegate_cli.overview import Overview, overview
+from tidegate_cli.spending import why_held
 from tidegate_cli.verbs.options import JsonOption, ProfileOption, RegionOption, StackOption
 
 _COLORS = {
@@ -55,8 +57,13 @@ def read(connection: Connection, *, run_limit: int = 5) -> Overview:
     states = {name: state for name in sorted(names) if (state := ledger.table(name))}
     runs = ledger.runs(run_limit) if run_limit else []
     running = [run.run_id for run in runs if run.state == "running"]
+    now = datetime.now(UTC)
+    costs = {
+        run.run_id: cost for run in runs if run.started_at and (cost := ledger.cost_of(run.run_id, run.started_at))
+    }
+    budget = connection.daily_budget_usd
     return overview(
-        datetime.now(UTC),
+        now,
         tables=names,
         states=states,
         promises=promises,
@@ -64,6 +71,9 @@ def read(connection: Connection, *, run_limit: int = 5) -> Overview:
         set_aside=ledger.set_aside(),
         runs=runs,
         paused_reason=ledger.paused_stack(),
+        costs_usd={run_id: float(cost.usd(now)) for run_id, cost in costs.items()},
+        # Asked only where there is a ceiling, as dispatch does.
+        ceiling=why_held(spending_of(ledger.costs_of_day(now.date()), now), budget) if budget else None,
         looks={run_id: look for run_id in running if (look := ledger.newest_look(run_id))},
     )
 
@@ -82,6 +92,9 @@ def show(found: Overview, console: Console) -> None:
     """Print an overview."""
     if found.paused_reason:
         console.print(Text(f"All tables are paused: {found.paused_reason}. `tidegate resume --all` ends it.\n"))
+    if found.ceiling:
+        held = f": {', '.join(found.held)} wait" if found.held else ""
+        console.print(Text(f"No run starts any more today{held}; {found.ceiling}\n", style="yellow"))
     console.print(tables_table(found))
     waiting = sum(row.pending_files for row in found.tables)
     total = sum(row.pending_bytes for row in found.tables)
@@ -120,8 +133,8 @@ def runs_table(found: Overview) -> Table:
     """A line for each run; of one that is running, what was last seen of its cluster."""
     now = found.at
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", "state", "started", "took", "batches", ""):
-        table.add_column(name, justify="right" if name == "took" else "left")
+    for name in ("run", "state", "started", "took", "cost", "batches", ""):
+        table.add_column(name, justify="right" if name in ("took", "cost") else "left")
     for run in found.runs:
         look = found.looks.get(run.run_id)
         running = (now - run.started_at).total_seconds() if run.started_at and run.state == "running" else None
@@ -131,6 +144,7 @@ def runs_table(found: Overview) -> Table:
             Text(run.state, style=_RUN_COLORS.get(run.state, "")),
             wording.ago(run.started_at, now),
             "-" if seconds is None else wording.duration(seconds),
+            f"${found.costs_usd[run.run_id]:,.4f}" if run.run_id in found.costs_usd else "-",
             ", ".join(f"{name} {batch}" for name, batch in run.batches) or "-",
             Text(run.error, style="red") if run.error else Text(_seen(look) if look is not None else ""),
         )

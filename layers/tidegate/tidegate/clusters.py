@@ -16,6 +16,15 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class RunCluster:
+    """One of a run's clusters. `ended_at` is when it was terminated, if it is and EMR says."""
+
+    cluster_id: str
+    has_ended: bool
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class EndReason:
     """Why a cluster ended, or is ending: EMR's StateChangeReason. `was_ready`: it had been up before."""
 

@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from tidegate.contracts import Contracts, parse_contracts
 from tidegate.errors import NotRegistered, TidegateError
+from tidegate.prices import PriceSheet, load_prices, parse_prices
 from tidegate.stack_limits import StackLimits, read_limits
 from tidegate.usecases.publish_tables import Report
 
@@ -31,7 +32,20 @@ def contracts() -> Contracts:
 
 def limits() -> StackLimits:
     """What the operator of this deployment allows."""
-    return read_limits(setting("MAXIMUM_CLUSTERS"), setting("QUIET_HOURS"))
+    return read_limits(setting("MAXIMUM_CLUSTERS"), setting("QUIET_HOURS"), setting("DAILY_BUDGET"))
+
+
+@cache
+def prices() -> PriceSheet:
+    """The price sheet of this region: the deployment's own, from the contracts' layer, or the package's.
+
+    Raises NoPriceSheet, InvalidPrices.
+    """
+    region = os.environ.get("AWS_REGION") or setting("AWS_DEFAULT_REGION")
+    own = resources.files("tidegate_contracts").joinpath("prices", f"{region}.json")
+    if own.is_file():
+        return parse_prices(own.read_text(encoding="utf-8"), f"prices/{region}.json", whole=False)
+    return load_prices(region, whole=False)
 
 
 def artifacts() -> dict[str, bytes]:

@@ -60,13 +60,16 @@ class InstanceUsage:
 class ClusterCost:
     """Dollars of a cluster, by who bills them."""
 
-    ec2_usd: Decimal
-    emr_usd: Decimal
-    ebs_usd: Decimal
+    ec2_usd: Decimal = Decimal(0)
+    emr_usd: Decimal = Decimal(0)
+    ebs_usd: Decimal = Decimal(0)
 
     @property
     def total_usd(self) -> Decimal:
         return self.ec2_usd + self.emr_usd + self.ebs_usd
+
+    def __add__(self, other: "ClusterCost") -> "ClusterCost":
+        return ClusterCost(self.ec2_usd + other.ec2_usd, self.emr_usd + other.emr_usd, self.ebs_usd + other.ebs_usd)
 
 
 @dataclass(frozen=True)
@@ -199,12 +202,12 @@ def estimate_run(sheet: PriceSheet, sizing: Sizing, start_up_s: float, merge_s: 
 
 def account_run(
     sheet: PriceSheet,
-    usages: Iterable[InstanceUsage],
+    clusters: Iterable[ClusterCost],
     counts: Mapping[str, Number],
     merge_s: Mapping[str, float],
     arrivals: Mapping[str, int],
 ) -> RunAccount:
-    """Account for a run after it: `merge_s` and `arrivals` are by table.
+    """Account for a run after it: `clusters` are all that it had, `merge_s` and `arrivals` are by table.
 
     Tables share the whole by their seconds of merging, start-up and waiting included: who merges longer pays more of
     it. If nothing was merged, they share it evenly. Raises ValueError for arrivals of a table without `merge_s`.
@@ -212,7 +215,7 @@ def account_run(
     strangers = sorted(arrivals.keys() - merge_s.keys())
     if strangers:
         raise ValueError(f"arrivals of {', '.join(strangers)}, which the run's merges don't have")
-    cluster, control_plane = cluster_cost(sheet, usages), control_plane_cost(sheet, counts)
+    cluster, control_plane = sum(clusters, ClusterCost()), control_plane_cost(sheet, counts)
     shares = apportion(cluster.total_usd + control_plane.total_usd, merge_s)
     by_table = {table: TableCost(usd, arrivals.get(table, 0)) for table, usd in shares.items()}
     return RunAccount(cluster, control_plane, by_table)

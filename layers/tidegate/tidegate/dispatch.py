@@ -29,6 +29,8 @@ class Dispatch:
     tables: tuple[str, ...]
     reason: str
     decisions: tuple[TableDecision, ...]
+    ceiling: str | None = None
+    """Which ceiling keeps a run from starting, if one does: that on clusters at once, or on a day's dollars."""
 
     @property
     def lateness_s(self) -> float:
@@ -44,6 +46,11 @@ class Dispatch:
     def waiting(self) -> Mapping[str, str]:
         """Tables that are due and wait nevertheless, and for what."""
         return {each.table: each.waits_for for each in self.decisions if each.is_due and each.waits_for is not None}
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Tables that are due and wait for a ceiling: nothing that ends by itself soon."""
+        return tuple(table for table, waits_for in self.waiting.items() if waits_for == self.ceiling)
 
 
 def decide_dispatch(
@@ -83,7 +90,7 @@ def decide_dispatch(
             _held_back(each, why_not) if each.can_ride_along and (each.is_due or at_once) else each
             for each in decisions
         ]
-        return Dispatch((), f"{len(starting)} tables wait: {why_not}", tuple(held))
+        return Dispatch((), f"{len(starting)} tables wait: {why_not}", tuple(held), ceiling=why_not)
     reason = _first_three([f"{each.table}: {each.reason}" for each in starting[:3]], len(starting))
     chosen = tuple(sorted([each.table for each in due + riding]))
     return Dispatch(chosen, reason if due else f"at once: {reason}", tuple(decisions))

@@ -57,6 +57,10 @@ class ScalingRefused(TidegateError):
     """EMR does not take the limits: the cluster has ended, or they are not what it allows. Those that are, stay."""
 
 
+class CostUnknown(TidegateError):
+    """What a run's clusters have cost can't be read now. Its account is tried again; no run fails because of it."""
+
+
 class Throttled(TidegateError):
     """AWS asked for fewer calls, and botocore's own retries did not help. Trying again later does."""
 

@@ -2,17 +2,19 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from tidegate.arrivals import Arrival, State
 from tidegate.catalog import Catalogued, FoundEntry, TableInput
-from tidegate.clusters import Cluster, EndReason
+from tidegate.clusters import Cluster, EndReason, RunCluster
+from tidegate.costs import TableCost
 from tidegate.failures import RetryDecision
 from tidegate.history import MergeSample, StartUpSample
 from tidegate.readings import Metrics
 from tidegate.receipts import Merged, Voided
 from tidegate.reconciling import Marker, Round, VersionsPage
+from tidegate.run_costs import RunCost
 from tidegate.runs import Run, RunState
 from tidegate.scaling import ScalingLimits, ScalingState
 from tidegate.scaling_record import ScalingLook
@@ -115,6 +117,8 @@ class Batch:
     rows: Mapping[str, int] | None = None
     rejected_files: int = 0
     receipt_uri: str | None = None
+    merge_s: float | None = None
+    """Seconds of its merge, as its receipt says; None: nobody measured."""
     error: str | None = None
 
     @property
@@ -192,6 +196,9 @@ class Ledger(Protocol):
     def batch(self, table: str, number: int) -> Batch:
         """A sealed batch. Raises ClaimMoved if there is none."""
 
+    def batches_named(self, names: Collection[tuple[str, int]]) -> list[Batch]:
+        """These batches, by table and number; those that there are. They may be a moment old."""
+
     def batches(self, table: str) -> Iterator[Batch]:
         """Every batch of a table, the newest first."""
 
@@ -244,6 +251,39 @@ class Ledger(Protocol):
 
     def scaling_looks(self, run_id: str) -> Iterator[ScalingLook]:
         """Every look at a run's clusters, the oldest first."""
+
+    def begin_cost(self, cost: RunCost) -> bool:
+        """Record the estimate of a run that is about to have a cluster, whose account is open from now on.
+
+        What was accounted of its earlier clusters stays. False if a later attempt has been planned.
+        """
+
+    def record_cost(self, cost: RunCost, next_try: datetime) -> bool:
+        """Record an account, or why there is none; unless it is final, it is open again from `next_try` on.
+
+        False if the account is final already, or another attempt has been planned since it was read.
+        """
+
+    def record_shares(self, cost: RunCost, by_table: Mapping[str, TableCost]) -> None:
+        """Record a run's shares by table."""
+
+    def cost_of(self, run_id: str, began_at: datetime) -> RunCost | None:
+        """What a run costs, if it is known."""
+
+    def open_costs(self, now: datetime) -> Iterator[RunCost]:
+        """The costs whose accounts are not final and are to be tried by now. They may be a moment old."""
+
+    def costs_of_day(self, day: date) -> Iterator[RunCost]:
+        """What the runs cost that began on a day (UTC). It may be a moment old."""
+
+    def costs_of_month(self, day: date) -> Iterator[RunCost]:
+        """What the runs cost that began in a day's month (UTC). It may be a moment old."""
+
+    def shares_of_day(self, day: date) -> Iterator[Mapping[str, TableCost]]:
+        """The shares by table of the runs that began on a day (UTC) and have ended."""
+
+    def shares_of_month(self, day: date) -> Iterator[Mapping[str, TableCost]]:
+        """The shares by table of the runs that began in a day's month (UTC) and have ended."""
 
     def paused_stack(self) -> str | None:
         """Why all tables are paused, if they are."""
@@ -328,6 +368,15 @@ class Clusters(Protocol):
 
     def of_stack(self, stack: str) -> list[Cluster]:
         """The clusters that are not terminated and named as this stack's are; `is_ours` says whether they are."""
+
+    def of_run(self, stack: str, run_id: str, since: datetime) -> list[RunCluster]:
+        """All of a run's clusters that were made since then, also those that have ended, by their names.
+
+        Raises CostUnknown if EMR doesn't say.
+        """
+
+    def instances(self, cluster_id: str) -> list[Mapping[str, Any]]:
+        """EMR's Instances of a cluster, those that have ended too, each once. Raises CostUnknown if EMR doesn't say."""
 
     def end(self, cluster_id: str) -> None:
         """Have a cluster end. Doing it twice does no harm."""

@@ -35,6 +35,11 @@ class Merged:
     took_s: float | None = None
     """Seconds from an application's start to the batch's receipt, were it the first one; None: it was merged before."""
 
+    @property
+    def merge_s(self) -> float | None:
+        """Seconds of the batch alone, without its application's start."""
+        return self.seconds.get("total")
+
 
 @dataclass(frozen=True)
 class Voided:

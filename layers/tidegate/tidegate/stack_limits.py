@@ -1,5 +1,6 @@
 """Stack limits: what may be at work at once, and what a day may cost; and the clusters that live now."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,17 +31,27 @@ _SIDE_BY_SIDE = 4
 """Tables that one Spark application of a run merges at once."""
 
 
-def read_limits(maximum_clusters: str, quiet_hours: str) -> StackLimits:
+def read_limits(maximum_clusters: str, quiet_hours: str, daily_budget: str = "") -> StackLimits:
     """The limits of a deployment, as its template's parameters say them: quiet hours as `22:00-06:00 Europe/Berlin`.
 
-    Raises ValueError for what is neither a number nor quiet hours.
+    The daily budget in US dollars; 0 or nothing is no limit. Raises ValueError for what is neither a number nor quiet
+    hours.
     """
     return StackLimits(
         maximum_clusters=int(maximum_clusters),
+        daily_budget_usd=read_budget(daily_budget) or None,
         quiet_hours=parse_quiet_hours(quiet_hours) if quiet_hours else None,
         tick_s=TICK_S,
         side_by_side=_SIDE_BY_SIDE,
     )
+
+
+def read_budget(dollars: str) -> float:
+    """A budget as a template's parameter says it; 0 for none. Raises ValueError for what is no amount."""
+    budget = float(dollars or 0)
+    if not math.isfinite(budget) or budget < 0:
+        raise ValueError(f"a budget is a number of US dollars from 0 up, not {dollars}")
+    return budget
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,9 @@ class LiveCluster:
 
 @dataclass(frozen=True)
 class Stack:
-    """What lives and what was spent: `spent_usd` since midnight UTC, `run_usd` is what a new run will cost."""
+    """What lives and what was spent: `spent_usd` by the runs that began since midnight UTC, what live ones are expected
+    to cost included; `run_usd` is what a new run will cost.
+    """
 
     clusters: tuple[LiveCluster, ...] = ()
     spent_usd: float = 0.0

@@ -1,17 +1,24 @@
 """EMR clusters, found by name: ListClusters knows no tags."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
 from tidegate.adapters.clients import CONFIG, code_of, throttling_named
-from tidegate.clusters import Cluster, EndReason
-from tidegate.errors import ScalingRefused
+from tidegate.clusters import Cluster, EndReason, RunCluster
+from tidegate.errors import CostUnknown, ScalingRefused
 from tidegate.scaling import ScalingLimits
 from tidegate.sizing import is_cluster_of, parse_cluster_name
 
 _ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
+
+
+_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
+_SKEW = timedelta(hours=2)
+"""By which our clock may be ahead of EMR's. Generous: a page has 50 clusters, and none may be missed."""
 
 
 class EmrClusters:
@@ -42,6 +49,31 @@ class EmrClusters:
             )
             for each in found
         ]
+
+    def of_run(self, stack: str, run_id: str, since: datetime) -> list[RunCluster]:
+        found = []
+        try:
+            with throttling_named("elasticmapreduce:ListClusters"):
+                for page in self._client.get_paginator("list_clusters").paginate(CreatedAfter=since - _SKEW):
+                    found += [each for each in page["Clusters"] if is_cluster_of(each["Name"], stack, run_id)]
+        except ClientError as error:
+            raise CostUnknown(f"EMR does not list the clusters of run {run_id}: {error}") from error
+        return [
+            RunCluster(
+                each["Id"], each["Status"]["State"] in _ENDED, each["Status"].get("Timeline", {}).get("EndDateTime")
+            )
+            for each in found
+        ]
+
+    def instances(self, cluster_id: str) -> list[Mapping[str, Any]]:
+        by_id: dict[str, Mapping[str, Any]] = {}  # an instance that moves between pages while they are read counts once
+        try:
+            with throttling_named("elasticmapreduce:ListInstances"):
+                for page in self._client.get_paginator("list_instances").paginate(ClusterId=cluster_id):
+                    by_id |= {each["Id"]: each for each in page["Instances"]}
+        except ClientError as error:
+            raise CostUnknown(f"EMR does not list the instances of cluster {cluster_id}: {error}") from error
+        return list(by_id.values())
 
     def _is_tagged(self, cluster_id: str, stack: str) -> bool:
         """What stack `a` calls its clusters may begin as those of stack `a-b` do; the tag tells them apart."""

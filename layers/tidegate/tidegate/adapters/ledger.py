@@ -2,6 +2,7 @@
 
 from tidegate.adapters.ledger_arrivals import ArrivalsInLedger
 from tidegate.adapters.ledger_batches import BatchesInLedger
+from tidegate.adapters.ledger_costs import CostsInLedger
 from tidegate.adapters.ledger_history import HistoryInLedger
 from tidegate.adapters.ledger_rounds import RoundsInLedger
 from tidegate.adapters.ledger_runs import RunsInLedger
@@ -17,5 +18,6 @@ class DynamoLedger(
     RoundsInLedger,
     HistoryInLedger,
     ScalingInLedger,
+    CostsInLedger,
 ):
     """Keeps to `tidegate.ports.Ledger`: one table, its parts each in a file of their own."""

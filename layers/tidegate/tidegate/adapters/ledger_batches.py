@@ -1,7 +1,8 @@
 """Claims and batches in the ledger."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from tidegate.adapters.ledger_calls import LedgerCalls
@@ -84,6 +85,10 @@ class BatchesInLedger(LedgerCalls):
             raise ClaimMoved(f"batch {number} of {table} is not in the ledger")
         return read_batch(item)
 
+    def batches_named(self, names: Collection[tuple[str, int]]) -> list[Batch]:
+        items = self._get_all([batch_key(table, number) for table, number in names], consistent=False)
+        return [read_batch(item) for item in items]
+
     def batches(self, table: str) -> Iterator[Batch]:
         items = self._query(
             KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
@@ -103,6 +108,7 @@ class BatchesInLedger(LedgerCalls):
             delta_version=merged.delta_version,
             rows=dict(merged.rows),
             rejected_files=len(merged.rejected),
+            merge_s=None if merged.merge_s is None else Decimal(str(round(merged.merge_s, 3))),
         )
         # The table last: as long as it points to the batch, a settling that died half-way is done again.
         self._update(

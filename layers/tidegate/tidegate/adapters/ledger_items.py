@@ -1,7 +1,7 @@
 """The ledger's items: how arrivals, tables, batches and runs look in DynamoDB, and back."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -87,6 +87,23 @@ def history_key(table: str | None) -> dict[str, str]:
 def scaling_key(run_id: str, at: datetime | None = None) -> dict[str, str]:
     """Of a run's scaling, or of one look at it. Not on the run's item, which is large: this is written each minute."""
     return {"pk": f"run#{run_id}", "sk": "scaling" if at is None else f"look#{iso(at)}"}
+
+
+def costs_pk(kind: str, day: date) -> str:
+    """The partition with what the runs of a month cost, or with their tables' shares: a sum is one Query."""
+    return f"{kind}#{day:%Y-%m}"
+
+
+def cost_key(run_id: str, began_at: datetime) -> dict[str, str]:
+    """Of what a run costs, below the day on which it began. Not on the run's item, which is large and not by day."""
+    day = began_at.astimezone(UTC).date()
+    return {"pk": costs_pk("cost", day), "sk": f"{day:%d}#{run_id}"}
+
+
+def share_key(run_id: str, began_at: datetime) -> dict[str, str]:
+    """Of a run's shares by table. Not on its cost, so that sums of money read no tables."""
+    day = began_at.astimezone(UTC).date()
+    return {"pk": costs_pk("shares", day), "sk": f"{day:%d}#{run_id}"}
 
 
 def execution_key(execution_arn: str) -> dict[str, str]:
@@ -238,6 +255,7 @@ def read_batch(item: Item) -> Batch:
         rows={name: int(count) for name, count in item["rows"].items()} if "rows" in item else None,
         rejected_files=int(item.get("rejected_files", 0)),
         receipt_uri=item.get("receipt_uri"),
+        merge_s=float(item["merge_s"]) if item.get("merge_s") is not None else None,
         error=item.get("error"),
     )
 

@@ -4,7 +4,7 @@ One table's trouble stops no other: what can't be planned is held, with the reas
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from tidegate.contracts import Contracts
 from tidegate.dispatch import deadline_of, may_maintain
 from tidegate.errors import ClaimMoved, LeaseHeld, LedgerBehind, SourceGone
 from tidegate.ports import Batch, Clusters, Lease, Ledger, Machine, Objects, Table
+from tidegate.prices import PriceSheet
 from tidegate.receipts import receipt_uri
 from tidegate.run_size import TableWork
 from tidegate.runs import Run
@@ -35,6 +36,8 @@ class PlanPorts:
     stack: str
     lake_bucket: str
     control_bucket: str
+    load_prices: Callable[[], PriceSheet]
+    """Raises NoPriceSheet or InvalidPrices."""
     limits: StackLimits = ANYTHING
 
 

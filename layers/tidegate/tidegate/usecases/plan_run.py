@@ -11,6 +11,7 @@ from tidegate.ports import Ledger
 from tidegate.run_size import decide_size, round_s
 from tidegate.runs import MAXIMUM_BATCHES, Execution, Run, RunRequest, attempt_of, is_same_pass, read_request
 from tidegate.sizing import size_cluster
+from tidegate.usecases.estimate_cost import estimate_cost
 from tidegate.usecases.free_leases import free_leases
 from tidegate.usecases.plan_batches import Plan, PlanPorts, plan_batches, table_work, words_of, write_work
 from tidegate.usecases.replay import queue_replay
@@ -78,7 +79,8 @@ def _plan_as_known(
         return _nothing(request, run.attempt, reason, held=plan.held)
     # Batches of earlier attempts stay the run's, so that its summary names all that it merged.
     run = replace(run, batches=tuple(dict.fromkeys((*run.batches, *plan.batches))))
-    return _payload(run, plan, ports=ports, contracts=contracts, now=now)
+    began_at = known.started_at if known is not None else now
+    return _payload(run, plan, began_at, ports=ports, contracts=contracts, now=now)
 
 
 def _check_it_is_free(known: Run | None, execution: Execution, ports: PlanPorts) -> None:
@@ -122,7 +124,9 @@ def _tables_of(request: RunRequest, known: Run | None, ledger: Ledger, contracts
     ]
 
 
-def _payload(run: Run, plan: Plan, *, ports: PlanPorts, contracts: Contracts, now: datetime) -> dict[str, Any]:
+def _payload(
+    run: Run, plan: Plan, began_at: datetime, *, ports: PlanPorts, contracts: Contracts, now: datetime
+) -> dict[str, Any]:
     groups = write_work(run, plan, ports=ports, contracts=contracts)
     work = table_work(plan, contracts, now)
     rates = take_rates(ports.ledger, [each.table for each in work], now)
@@ -130,7 +134,18 @@ def _payload(run: Run, plan: Plan, *, ports: PlanPorts, contracts: Contracts, no
     cluster = size_cluster(
         ports.stack, run.run_id, run.attempt, plan.size_bytes, len(groups), launch=run.launch, size=size
     )
-    ends_at = now + timedelta(seconds=rates.start_up_s + round_s(work, size.units, rates))
+    merge_s = round_s(work, size.units, rates)
+    ends_at = now + timedelta(seconds=rates.start_up_s + merge_s)
+    # Before there is a cluster, so that none is without an account.
+    cost = estimate_cost(
+        replace(run, started_at=began_at),
+        cluster,
+        ledger=ports.ledger,
+        load_prices=ports.load_prices,
+        start_up_s=round(rates.start_up_s, 1),
+        merge_s=round(merge_s, 1),
+        now=now,
+    )
     ports.ledger.plan_batches(replace(run, cluster_name=cluster.name, units=size.units, round_ends_at=ends_at))
     what = f"{plan.files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables"
     return {
@@ -139,6 +154,7 @@ def _payload(run: Run, plan: Plan, *, ports: PlanPorts, contracts: Contracts, no
         "work": "merge",
         "reason": f"{what}. {run.reason[:1000]}".strip(),
         "cluster": cluster.as_payload(),
+        "cost": cost.reason,
         "groups": groups,
         "held": plan.held[:20],
     }

@@ -1,12 +1,13 @@
 """End clusters that nobody needs, and finish runs that nobody goes on with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from tidegate.contracts import Contracts
 from tidegate.ports import Clusters, Ledger, Machine, Objects, Table
+from tidegate.prices import PriceSheet
 from tidegate.reaping import Reaping, RunSeen, decide_reaping
 from tidegate.runs import Run
 from tidegate.sizing import parse_cluster_name
@@ -26,6 +27,8 @@ class ReapPorts:
     stack: str
     control_bucket: str
     publishing: Publishing
+    load_prices: Callable[[], PriceSheet]
+    """Raises NoPriceSheet or InvalidPrices."""
 
 
 def is_about_another(event: Any, stack: str) -> bool:
@@ -91,7 +94,13 @@ def _finish(run: Run, ports: ReapPorts, now: datetime) -> dict[str, str]:
     if current is None or current.state != "fenced":
         return {"run_id": run.run_id, "outcome": current.state if current else "unknown"}
     settle = SettlePorts(
-        ports.ledger, ports.objects, ports.clusters, ports.stack, ports.control_bucket, ports.publishing
+        ports.ledger,
+        ports.objects,
+        ports.clusters,
+        ports.stack,
+        ports.control_bucket,
+        ports.publishing,
+        ports.load_prices,
     )
     summary = settle_dead_run(current, ports=settle, now=now)
     return {"run_id": run.run_id, "outcome": summary["outcome"]}

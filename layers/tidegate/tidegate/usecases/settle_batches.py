@@ -1,7 +1,7 @@
 """Settle batches by their receipts, which are believed rather than the states of steps."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from tidegate.batches import candidates_document, half_lists, units_of
 from tidegate.failures import decide_retry
 from tidegate.history import MergeSample
 from tidegate.ports import Batch, Clusters, Ledger, Objects
+from tidegate.prices import PriceSheet
 from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts, receipt_uri
 from tidegate.runs import Run, outcome_of, sentence_for
 from tidegate.usecases.publish_tables import Publishing, PublishPorts, publish_tables
@@ -30,6 +31,8 @@ class SettlePorts:
     stack: str
     control_bucket: str
     publishing: Publishing
+    load_prices: Callable[[], PriceSheet]
+    """Raises NoPriceSheet or InvalidPrices."""
 
 
 @dataclass

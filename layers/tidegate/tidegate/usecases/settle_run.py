@@ -12,6 +12,7 @@ from tidegate.errors import RunFailed, StalePass
 from tidegate.failures import words_for_failed_run
 from tidegate.history import StartUpSample
 from tidegate.runs import Execution, Run, check_pass, may_plan_again, run_id_of
+from tidegate.usecases.account_run import CostPorts, account_ended_run
 from tidegate.usecases.free_leases import free_leases
 from tidegate.usecases.settle_batches import Settled, SettlePorts, settle_batches_of, summary_of
 
@@ -105,6 +106,7 @@ def settle_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> 
     summary = summary_of(run, settled)
     if summary["outcome"] == "succeeded":
         ports.ledger.end_run(run, "succeeded", summary, None, now)
+        summary |= account_ended_run(run.run_id, ports=_cost_ports(ports), now=now)
     return summary
 
 
@@ -135,7 +137,12 @@ def fail_run(request: SettleRequest, *, ports: SettlePorts, now: datetime) -> di
         free_leases(run, ports.ledger)
     words = words_for_failed_run(run.run_id, settled.unsettled, request.error, left)
     ports.ledger.end_run(run, "failed", summary_of(run, settled) | {"message": words}, words, now)
+    account_ended_run(run.run_id, ports=_cost_ports(ports), now=now)
     raise RunFailed(words)
+
+
+def _cost_ports(ports: SettlePorts) -> CostPorts:
+    return CostPorts(ports.ledger, ports.clusters, ports.stack, ports.load_prices)
 
 
 def _learn_start_up(run: Run, settled: Settled, ports: SettlePorts, now: datetime) -> None:
