@@ -59,8 +59,9 @@ class TestWhatARunTeaches:
         # THEN
         assert plane.ledger.start_ups() == (StartUpSample(NOW, "tidegate-r-0-1", 120.0),)
         assert plane.ledger.merges_of(["flights", "airlines", "clicks"]) == {
-            "flights": (MergeSample(NOW, "1", 32.0, 5, 1, 1.0),),
-            "airlines": (MergeSample(NOW, "1", 32.0, 5, 1, 1.0),),
+            # Each had half of the one unit: they shared an application, and are as large as each other.
+            "flights": (MergeSample(NOW, "1", 32.0, 5, 1, 0.5),),
+            "airlines": (MergeSample(NOW, "1", 32.0, 5, 1, 0.5),),
         }
 
     def test_nothing_of_what_failed(self) -> None:

@@ -145,8 +145,7 @@ def _wanted(
     """The limits that would be right, without regard to what was changed before; the same ones for none."""
     limits = state.limits
     needed = units_for_deadline(progress, now) if progress is not None else None
-    for_deadline = cap if needed == math.inf else math.ceil(needed * SPARE) if needed is not None else 0
-    for_deadline = min(cap, for_deadline)
+    for_deadline = min(cap, math.ceil(needed * SPARE)) if needed is not None else 0
     waiting = _units_for_waiting(state, metrics, cap)
     hdfs = metrics.hdfs_percent or 0.0
     if hdfs >= FULL_HDFS_PERCENT and limits.maximum_core_units < cap:
@@ -155,7 +154,7 @@ def _wanted(
         return raised, f"HDFS is {hdfs:.0f} % full: a core unit more"
     most = max(for_deadline, waiting)
     if most > limits.maximum_units:
-        why = _why_late(needed) if for_deadline >= waiting else _why_waiting(metrics)
+        why = _why_late(needed, progress, now) if for_deadline >= waiting else _why_waiting(metrics)
         return replace(limits, maximum_units=most), f"{why}: up to {most} units"
     lower, why = _units_when_idle(state, metrics, progress, for_deadline)
     if cap < limits.maximum_units and (lower is None or cap < lower):
@@ -178,9 +177,9 @@ def _has_lasted(since: datetime | None, at: datetime, seconds: float) -> bool:
     return since is not None and (at - since).total_seconds() >= seconds
 
 
-def _why_late(needed: float | None) -> str:
-    if needed == math.inf:
-        return "the deadline is past, or as good as past"
+def _why_late(needed: float | None, progress: Progress | None, now: datetime) -> str:
+    if progress is not None and progress.deadline is not None and progress.deadline <= now:
+        return f"the deadline is past: {needed or 0:.1f} units bring what is left to an end"
     return f"the deadline is at risk: {needed or 0:.1f} units are needed to keep it"
 
 
@@ -266,4 +265,6 @@ def _hold(state: ScalingState, reason: str) -> ScalingDecision:
 def _said_of(progress: Progress | None, state: ScalingState, now: datetime) -> str:
     """Without metrics nothing is changed; that a run is late must be seen all the same."""
     needed = units_for_deadline(progress, now) if progress is not None else None
-    return f"; the run is late: {_why_late(needed)}" if (needed or 0) > state.limits.maximum_units else ""
+    return (
+        f"; the run is late: {_why_late(needed, progress, now)}" if (needed or 0) > state.limits.maximum_units else ""
+    )

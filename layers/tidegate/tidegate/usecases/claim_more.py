@@ -69,7 +69,8 @@ def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, 
         return _none(run, words_of(plan.held) or "nothing more is pending")
     takes_s = round_s(table_work(plan, contracts, now), run.units, rates)
     batches = tuple(dict.fromkeys((*run.batches, *plan.batches)))
-    run = replace(run, batches=batches, round_ends_at=now + timedelta(seconds=takes_s))
+    ends_at = now + timedelta(seconds=takes_s)
+    run = replace(run, batches=batches, round_bytes=plan.size_bytes, round_ends_at=ends_at)
     ports.ledger.plan_batches(run)
     return {
         "run_id": run.run_id,

@@ -131,7 +131,8 @@ def _payload(run: Run, plan: Plan, *, ports: PlanPorts, contracts: Contracts, no
         ports.stack, run.run_id, run.attempt, plan.size_bytes, len(groups), launch=run.launch, size=size
     )
     ends_at = now + timedelta(seconds=rates.start_up_s + round_s(work, size.units, rates))
-    ports.ledger.plan_batches(replace(run, cluster_name=cluster.name, units=size.units, round_ends_at=ends_at))
+    run = replace(run, cluster_name=cluster.name, units=size.units, round_bytes=plan.size_bytes, round_ends_at=ends_at)
+    ports.ledger.plan_batches(run)
     what = f"{plan.files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables"
     return {
         "run_id": run.run_id,
