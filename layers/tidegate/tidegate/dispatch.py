@@ -106,19 +106,20 @@ def decide_more(
     """
     decisions = [decide_table(each, now, rates=rates, limits=limits) for each in snapshots]
     able = [each for each in decisions if each.can_ride_along]
+    own = frozenset(mine)
 
     def has_to(decision: TableDecision) -> bool:
         of = decision.snapshot
         was_waiting = of.oldest_event_time is not None and of.oldest_event_time <= started_at
-        is_mine = of.contract.table in mine and was_waiting
+        is_mine = of.contract.table in own and was_waiting
         return is_mine or decision.is_due or decision.start_in_s <= rates.start_up_s
 
-    taken = [each for each in able if has_to(each)] or _worth_a_round(able, now, rates)
-    riding = [each for each in able if each not in taken and _is_small(each, rates)] if taken else []
-    return tuple(sorted(each.table for each in (*taken, *riding)))
+    taken = {each.table for each in able if has_to(each)} or _worth_a_round(able, now, rates)
+    riding = [each.table for each in able if _is_small(each, rates)] if taken else []
+    return tuple(sorted(taken.union(riding)))
 
 
-def _worth_a_round(decisions: Sequence[TableDecision], now: datetime, rates: Rates) -> list[TableDecision]:
+def _worth_a_round(decisions: Sequence[TableDecision], now: datetime, rates: Rates) -> set[str]:
     """The table for which the next cluster would start, if a round now is cheaper than that cluster so much sooner.
 
     What is merged now puts the next start off by the age of the oldest file. Without it a start-up and an overhead are
@@ -126,10 +127,10 @@ def _worth_a_round(decisions: Sequence[TableDecision], now: datetime, rates: Rat
     """
     first = min(decisions, key=attrgetter("start_in_s"), default=None)
     if first is None or first.snapshot.oldest_event_time is None:
-        return []
+        return set()
     age_s = (now - first.snapshot.oldest_event_time).total_seconds()
     overhead_s = rates.of(first.table).overhead_s
-    return [first] if overhead_s * first.start_in_s < age_s * (rates.start_up_s + overhead_s) else []
+    return {first.table} if overhead_s * first.start_in_s < age_s * (rates.start_up_s + overhead_s) else set()
 
 
 def _is_small(decision: TableDecision, rates: Rates) -> bool:
