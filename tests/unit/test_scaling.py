@@ -93,6 +93,12 @@ class TestRaising:
         assert actions == ["hold", "hold", "raise", "hold"]
         assert minutes(3, busy, state())[-1].limits.maximum_units == 6
 
+    def test_containers_may_wait_while_the_deadline_is_kept(self) -> None:
+        # GIVEN 5,120 s of work on one unit for four, with a quarter to spare until the deadline; and without
+        safe, at_risk = (late(5120 * share / 4, total_bytes=100 * GIB) for share in (1.6, 1.2))
+        assert {each.action for each in minutes(4, busy, state(), safe)} == {"hold"}
+        assert "raise" in {each.action for each in minutes(4, busy, state(), at_risk)}
+
     def test_applications_that_wait_raise_too(self) -> None:
         made = minutes(3, lambda at: metrics(at, apps_pending=2.0), state())
         assert made[-1].action == "raise"

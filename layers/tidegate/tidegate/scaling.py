@@ -91,7 +91,8 @@ def decide_scaling(
 ) -> ScalingDecision:
     """Decide on the limits of managed scaling.
 
-    Raised when the deadline is at risk, or when containers have waited for a while; lowered when memory has been idle
+    Raised when the deadline is at risk, or when containers have waited for a while and no deadline is known to be kept
+    without more; lowered when memory has been idle
     for a while and nothing shuffles. Whatever is not known, or doesn't fit together, changes nothing. Never above the
     caps, never below what running work holds; what is above a cap already is not lowered below running work either.
     """
@@ -146,7 +147,9 @@ def _wanted(
     limits = state.limits
     needed = units_for_deadline(progress, now) if progress is not None else None
     for_deadline = min(cap, math.ceil(needed * SPARE)) if needed is not None else 0
-    waiting = _units_for_waiting(state, metrics, cap)
+    # What waits is in time all the same, and an instance that shortens it is paid for its own start-up, too.
+    is_in_time = needed is not None and needed * SPARE <= limits.maximum_units
+    waiting = 0 if is_in_time else _units_for_waiting(state, metrics, cap)
     hdfs = metrics.hdfs_percent or 0.0
     if hdfs >= FULL_HDFS_PERCENT and limits.maximum_core_units < cap:
         core = limits.maximum_core_units + 1
