@@ -115,6 +115,14 @@ class TestWhatIsReckonedWith:
         plane.more({}, BY, plan, now=later)
         assert later < plane.ledger.run("r").round_ends_at < later + timedelta(minutes=3)
 
+    def test_nobody_waits_for_a_run_that_takes_no_more(self) -> None:
+        # GIVEN a run that is merged, and nothing more that is due
+        plane, plan = planned()
+        settled_group(plane, plan)
+        # WHEN it says so THEN no round of it is expected to end while its cluster is on its way out
+        assert plane.more({}, BY, plan, now=NOW + timedelta(minutes=11))["work"] == "none"
+        assert plane.ledger.run("r").round_ends_at is None
+
 
 class TestTheStack:
     def test_what_is_due_waits_for_a_warm_cluster_not_for_one_that_is_gone(self) -> None:

@@ -59,6 +59,8 @@ def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, 
     mine = [name for name in run.tables if name in contracts.by_table]
     tables = decide_more(snapshots, mine, run.started_at, now, rates=rates, limits=ports.limits)
     if not tables:
+        # Its cluster takes minutes to end: until then, what falls due waits for nothing.
+        ports.ledger.plan_batches(replace(run, round_ends_at=None))
         return _none(run, "nothing more is due")
     if run.attempt == request.attempt:
         run = ports.ledger.next_attempt(run, run.launch, run.launches)
