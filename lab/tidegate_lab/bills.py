@@ -22,11 +22,11 @@ _AN_ARRIVAL = {
     "DynamoDB read unit": 0.1567, "CloudWatch Logs GB": 1.629e-08, "X-Ray trace": 0.0005, "Lambda invocation": 0.01,
 }  # fmt: skip
 _A_BATCH = {
-    "DynamoDB write unit": 8.333, "EventBridge event": 1, "Lambda GB-second": 0.114, "DynamoDB read unit": 13.33,
-    "CloudWatch Logs GB": 4.24e-07, "S3 PUT, COPY or LIST": 3, "S3 GET or HEAD": 5,
+    "DynamoDB write unit": 9.333, "EventBridge event": 1, "Lambda GB-second": 0.1209, "DynamoDB read unit": 14.33,
+    "CloudWatch Logs GB": 4.53e-07, "S3 PUT, COPY or LIST": 3, "S3 GET or HEAD": 5,
 }  # fmt: skip
 _A_RUN = {
-    "DynamoDB write unit": 6, "Lambda GB-second": 0.2971, "DynamoDB read unit": 11.5, "CloudWatch Logs GB": 8.659e-06,
+    "DynamoDB write unit": 9, "Lambda GB-second": 0.3248, "DynamoDB read unit": 15, "CloudWatch Logs GB": 8.784e-06,
     "X-Ray trace": 0.3, "Lambda invocation": 5, "S3 PUT, COPY or LIST": 1, "S3 GET or HEAD": 1,
     "Step Functions transition": 12,
 }  # fmt: skip
