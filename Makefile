@@ -50,7 +50,7 @@ bench-merge: setup ## Merges against plain Delta, Iceberg, Hudi and delta-rs: ho
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirements locks/bench.txt
 	@$(BIN)/python bench/merge.py $(ARGS)
 
-lab: setup ## Replay all traces under all policies: the tables and the picture of docs/lab.md; ARGS="--repeats 20 --days 30"
+lab: setup ## Replay all traces under all policies; ARGS="--docs docs" brings docs/lab.md up to date, "--repeats 20" is surer
 	@$(BIN)/python -m tidegate_lab $(ARGS)
 
 deploy: setup ## Build and deploy to the AWS account of your credentials

@@ -1,9 +1,12 @@
 """What is pending at a moment: arrivals come into the ledger a few seconds after they have landed."""
 
 import random
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import itemgetter
 
 from tidegate.contracts import Contract
 
@@ -37,13 +40,16 @@ class Backlog:
 
     def __init__(self, trace: Trace, tables: Sequence[str], rates: Rates, stream: random.Random) -> None:
         recorded = [(arrival.at_s + stream.uniform(*rates.record_s), arrival) for arrival in trace.arrivals]
-        self._coming = deque(sorted(recorded, key=lambda pair: pair[0]))
+        self._coming = sorted(recorded, key=itemgetter(0))
+        self._next = 0
+        self._bytes = list(accumulate((arrival.size_bytes for _, arrival in self._coming), initial=0))
         self.pending = {table: Pending(deque()) for table in tables}
 
     def advance(self, now_s: float) -> None:
         """Record what has come by now."""
-        while self._coming and self._coming[0][0] <= now_s:
-            _, arrival = self._coming.popleft()
+        while self._next < len(self._coming) and self._coming[self._next][0] <= now_s:
+            arrival = self._coming[self._next][1]
+            self._next += 1
             pending = self.pending[arrival.table]
             place = len(pending.arrivals)
             while place and pending.arrivals[place - 1].at_s > arrival.at_s:  # a few seconds out of order at most
@@ -53,12 +59,17 @@ class Backlog:
 
     @property
     def is_all_recorded(self) -> bool:
-        return not self._coming
+        return self._next == len(self._coming)
 
     @property
     def next_recorded_s(self) -> float | None:
         """When the next arrival is recorded; None if none is to come."""
-        return self._coming[0][0] if self._coming else None
+        return None if self.is_all_recorded else self._coming[self._next][0]
+
+    def coming_by(self, until_s: float) -> tuple[int, int]:
+        """Files and bytes that are not recorded yet and will be by then: what only a simulation knows."""
+        until = bisect_right(self._coming, until_s, key=itemgetter(0))
+        return until - self._next, self._bytes[until] - self._bytes[self._next]
 
     @property
     def has_pending(self) -> bool:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from tidegate.run_size import MAXIMUM_UNITS
 from tidegate.sizing import size_cluster
 
+from tidegate_lab.bills import Bills
 from tidegate_lab.clusters import machines_of
 from tidegate_lab.outcome import DAYS_A_MONTH
-from tidegate_lab.prices import PriceSheet
 from tidegate_lab.rates import Rates
 from tidegate_lab.traces import Arrival, Trace
 
@@ -46,15 +46,15 @@ class _Model:
     second_usd: float
 
 
-def clairvoyant(trace: Trace, due_s: Sequence[float], rates: Rates, sheet: PriceSheet) -> Bound:
+def clairvoyant(trace: Trace, due_s: Sequence[float], rates: Rates, bills: Bills) -> Bound:
     """The bound for a trace whose arrivals, in their order, must be queryable at `due_s`.
 
     Mean times are taken for what is left to chance, so a single lucky repeat may fall below it, and their average not.
     """
     if not trace.arrivals:
         return Bound(0.0, 0)
-    base = machines_of(size_cluster("lab", "bound", 1, 0, 1), sheet).base
-    base_usd = sum(sheet.hourly_usd(name, "on_demand") for name in base) / 3600
+    base = machines_of(size_cluster("lab", "bound", 1, 0, 1), bills).base
+    base_usd = sum(bills.usd_a_s(name, "on_demand") for name in base)
     overhead_s = rates.step_overhead_s.mean
     slot_of, last_of, slots = _grid(trace.arrivals, due_s, overhead_s)
     busy_s = _busy_s(trace.arrivals, slot_of, last_of, slots, rates)
@@ -62,7 +62,7 @@ def clairvoyant(trace: Trace, due_s: Sequence[float], rates: Rates, sheet: Price
     work_s = rates.work_s(len(trace.arrivals), trace.size_bytes, _mean_rate(rates))
     start_usd, step_usd = max(0.0, rates.start_up_s.mean - GRID_S) * base_usd, overhead_s * base_usd
     usd, merges = _cheapest_points(latest, busy_s, _Model(start_usd, step_usd, base_usd))
-    by_work = usd + work_s * _work_usd(sheet, base_usd), merges
+    by_work = usd + work_s * _work_usd(bills, base_usd), merges
     # From the first merge to the last, which takes a step at least; merges in between cost nothing more.
     by_span = _cheapest_points(latest, [0.0] * slots, _Model(start_usd + step_usd, 0.0, base_usd))
     usd, merges = max(by_work, by_span)
@@ -75,10 +75,10 @@ def _mean_rate(rates: Rates) -> float:
     return rate.median / math.exp(rate.sigma**2 / 2)
 
 
-def _work_usd(sheet: PriceSheet, base_usd: float) -> float:
+def _work_usd(bills: Bills, base_usd: float) -> float:
     """The least that a unit-second of work can cost, over all sizes of a cluster."""
-    machines = machines_of(size_cluster("lab", "bound", 1, 2**60, 1), sheet)
-    task_usd = sheet.hourly_usd(machines.task_type, "spot") / 3600
+    machines = machines_of(size_cluster("lab", "bound", 1, 2**60, 1), bills)
+    task_usd = bills.usd_a_s(machines.task_type, "spot")
     return min((base_usd + task * task_usd) / (1 + task) for task in range(MAXIMUM_UNITS))
 
 

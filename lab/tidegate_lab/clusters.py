@@ -1,4 +1,4 @@
-"""A simulated EMR cluster: the shape is the product's `size_cluster`, the times are drawn from `Rates`."""
+"""Simulated EMR clusters: the shape is the product's `size_cluster`, the times are drawn from `Rates`."""
 
 import math
 import random
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import simpy
+from tidegate.costs import Market
 from tidegate.sizing import SPOT_TIMEOUT_MINUTES, ClusterPlan
 
+from tidegate_lab.bills import Bills, Usage
 from tidegate_lab.outcome import Life, Record
-from tidegate_lab.prices import InstanceUsage, Market, PriceSheet
 from tidegate_lab.rates import Rates
 from tidegate_lab.traces import Arrival
 
@@ -28,13 +29,13 @@ class Machines:
     task_market: Market
 
 
-def machines_of(plan: ClusterPlan, sheet: PriceSheet) -> Machines:
-    """The machines of a plan, if EC2 gives the cheapest of those types that the sheet has a price of."""
+def machines_of(plan: ClusterPlan, bills: Bills) -> Machines:
+    """The machines of a plan, if EC2 gives the cheapest a unit of each fleet's types."""
     base: list[str] = []
     task_type, task_units, market = "", 0, "spot"
     for fleet in plan.fleets:
         on_demand, spot = fleet["TargetOnDemandCapacity"], fleet["TargetSpotCapacity"]
-        cheapest = _cheapest(fleet["InstanceTypeConfigs"], sheet)
+        cheapest = _cheapest(fleet["InstanceTypeConfigs"], bills)
         if fleet["InstanceFleetType"] == "TASK":
             task_type, task_units, market = cheapest, on_demand + spot, "spot" if spot else "on_demand"
         else:
@@ -42,9 +43,10 @@ def machines_of(plan: ClusterPlan, sheet: PriceSheet) -> Machines:
     return Machines(tuple(base), task_type or base[-1], task_units, market)  # type: ignore[arg-type]
 
 
-def _cheapest(configs: Sequence[Mapping[str, Any]], sheet: PriceSheet) -> str:
-    known = [config["InstanceType"] for config in configs if config["InstanceType"] in sheet.ec2_usd]
-    return min((str(name) for name in known), key=lambda name: sheet.hourly_usd(name, "on_demand"))
+def _cheapest(configs: Sequence[Mapping[str, Any]], bills: Bills) -> str:
+    """Of the types of one unit, so that a unit of a cluster is a machine of the lab."""
+    ones = [str(config["InstanceType"]) for config in configs if config["WeightedCapacity"] == 1]
+    return min(ones, key=lambda name: bills.usd_a_s(name, "on_demand"))
 
 
 @dataclass
@@ -110,8 +112,9 @@ class Cluster:
     def end(self, record: Record) -> None:
         """What it cost until now."""
         wall_s = self.env.now - self.requested_s
-        usage = [InstanceUsage(name, "on_demand", wall_s) for name in self.machines.base]
-        usage += [InstanceUsage(self.machines.task_type, self._market, wall_s)] * self.machines.task_units
+        usage = [Usage(name, "on_demand", wall_s) for name in self.machines.base]
+        if self.machines.task_units:
+            usage.append(Usage(self.machines.task_type, self._market, wall_s, self.machines.task_units))
         record.lives.append(Life(tuple(usage), wall_s, wall_s * self.units, self.busy_unit_s))
 
     def terminating_s(self) -> float:

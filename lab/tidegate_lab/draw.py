@@ -9,7 +9,8 @@ import altair as alt
 from tidegate_lab.compare import Row
 
 COLOURS = {
-    "tidegate": "#d62728", "tidegate_late_claim": "#ff9896", "hourly_cron": "#1f77b4", "thrifty_cron": "#17becf",
+    "tidegate": "#d62728", "tidegate_late_claim": "#ff9896", "tidegate_lingers": "#e377c2",
+    "tidegate_unlearned": "#bcbd22", "hourly_cron": "#1f77b4", "thrifty_cron": "#17becf",
     "cluster_a_file": "#9467bd", "always_on": "#7f7f7f", "serverless": "#2ca02c", "clairvoyant": "#000000",
 }  # fmt: skip
 
@@ -30,8 +31,10 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 def _panel(trace: str, rows: Sequence[Row]) -> Any:
     points = [_point(row.policy, row.freshness_s, row, "cost_usd") for row in rows]
     points += [_point("clairvoyant", row.freshness_s, row, "bound_usd") for row in rows if row.policy == "tidegate"]
+    drawn = {point["policy"] for point in points}
+    colours = {policy: colour for policy, colour in COLOURS.items() if policy in drawn}
     colour = alt.Color(
-        "policy:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=alt.Legend(title=None)
+        "policy:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=alt.Legend(title=None)
     )
     base = alt.Chart(alt.InlineData(values=points), title=trace, width=300, height=220)
     x = alt.X("p95_min:Q", title="p95 of freshness, minutes")

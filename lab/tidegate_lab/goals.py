@@ -64,7 +64,7 @@ def goals(rows: Sequence[Row], freshnesses_s: Sequence[int]) -> list[Goal]:
 def cron_cases(repeats: int, days: float) -> list[Case]:
     """What else has to be simulated to compare with a cron job at equal p95."""
     return [
-        Case(trace, "tidegate", freshness_s, seed, days)
+        Case(trace, "tidegate", freshness_s, seed, days, with_bound=False)
         for trace in CRON_TRACES
         for freshness_s in CRON_FRESHNESS_S
         for seed in range(repeats)

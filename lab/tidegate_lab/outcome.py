@@ -8,7 +8,7 @@ from tidegate.contracts import Contracts, Freshness
 from tidegate.due import deadline_of
 from tidegate.rates import MERGE_BYTES_PER_S, MERGE_OVERHEAD_S, START_UP_S
 
-from tidegate_lab.prices import InstanceUsage, PriceSheet, cluster_cost
+from tidegate_lab.bills import Bills, Usage
 from tidegate_lab.traces import Arrival, Trace
 
 DAYS_A_MONTH = 30.0
@@ -18,10 +18,11 @@ DAYS_A_MONTH = 30.0
 class Life:
     """One cluster: its machines' paid time, and how many of the unit-seconds that were paid were spent on work."""
 
-    usage: tuple[InstanceUsage, ...]
+    usage: tuple[Usage, ...]
     wall_s: float
     unit_s: float
     busy_unit_s: float
+    requested_s: float = 0.0
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Outcome:
     """Share of the paid time of executors' machines in which nothing was merged: start-up and waiting."""
 
 
-def measure(trace: Trace, contracts: Contracts, record: Record, sheet: PriceSheet) -> Outcome:
+def measure(trace: Trace, contracts: Contracts, record: Record, bills: Bills) -> Outcome:
     """The figures of a record."""
     a_month = DAYS_A_MONTH / trace.days
     freshness_s = sorted(at_s - arrival.at_s for arrival, at_s in record.merged)
@@ -64,7 +65,7 @@ def measure(trace: Trace, contracts: Contracts, record: Record, sheet: PriceShee
         if is_late:
             late += 1
             late_periods.add(period)
-    machines_usd = sum(cluster_cost(sheet, life.usage) for life in record.lives)
+    machines_usd = sum(bills.cluster_usd(life.usage) for life in record.lives)
     unit_s = sum(life.unit_s for life in record.lives)
     busy_unit_s = sum(life.busy_unit_s for life in record.lives)
     return Outcome(

@@ -8,7 +8,12 @@ from tidegate_lab.policies.cluster_a_file import cluster_a_file
 from tidegate_lab.policies.hourly_cron import hourly_cron, thrifty_cron
 from tidegate_lab.policies.serverless import serverless
 from tidegate_lab.policies.situation import Situation
-from tidegate_lab.policies.tidegate_runs import tidegate_late_claim, tidegate_runs
+from tidegate_lab.policies.tidegate_runs import (
+    tidegate_late_claim,
+    tidegate_lingers,
+    tidegate_runs,
+    tidegate_unlearned,
+)
 
 Policy = Callable[[Situation], Record]
 
@@ -20,5 +25,9 @@ POLICIES: Mapping[str, Policy] = {
     "serverless": serverless,
     "tidegate": tidegate_runs,
 }
-WHAT_IF: Mapping[str, Policy] = {"tidegate_late_claim": tidegate_late_claim}
+WHAT_IF: Mapping[str, Policy] = {
+    "tidegate_late_claim": tidegate_late_claim,
+    "tidegate_lingers": tidegate_lingers,
+    "tidegate_unlearned": tidegate_unlearned,
+}
 """Not what the product does: what it could do."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import fmean
 
 from tidegate.rates import MERGE_OVERHEAD_S, START_UP_S
 
-from tidegate_lab.compare import Estimate, Row
+from tidegate_lab.compare import Estimate, Result, Row
 from tidegate_lab.goals import Goal
 from tidegate_lab.policies.situation import TICK_S
+from tidegate_lab.registry import WHAT_IF
 
 LEAST_FRESHNESS_S = int(START_UP_S + MERGE_OVERHEAD_S + TICK_S)
 """What a cluster that has to be started can keep: its start-up, a small merge and the schedule's minute."""
@@ -85,6 +87,27 @@ def warnings(freshnesses_s: Sequence[int]) -> list[str]:
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table as docs/ has it."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *lines)) + "\n"
+
+
+def what_if_markdown(results: Sequence[Result]) -> str:
+    """What each change would cost, against the product on the same seeds, and the table-periods that were late then."""
+    outcomes = {
+        (each.case.trace, each.case.freshness_s, each.case.policy, each.case.seed): each.outcome for each in results
+    }
+    lines = []
+    for trace, freshness_s in dict.fromkeys(
+        (trace, freshness_s) for trace, freshness_s, policy, _ in outcomes if policy in WHAT_IF
+    ):
+        cells = []
+        for name in WHAT_IF:
+            seeds = [seed for *rest, seed in outcomes if tuple(rest) == (trace, freshness_s, name)]
+            changed = [outcomes[trace, freshness_s, name, seed] for seed in seeds]
+            product = [outcomes[trace, freshness_s, "tidegate", seed] for seed in seeds]
+            more = fmean(each.cost_usd for each in changed) / fmean(each.cost_usd for each in product) - 1
+            late = [fmean(each.missed_periods for each in of) for of in (product, changed)]
+            cells.append(f"{more:+.0%}, late {late[0]:.2%} → {late[1]:.2%}")
+        lines.append((trace, short(freshness_s), *cells))
+    return markdown_table(("trace", "freshness", *WHAT_IF), lines)
 
 
 def goals_markdown(goals: Sequence[Goal]) -> str:

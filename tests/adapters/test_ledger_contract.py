@@ -558,10 +558,11 @@ class TestOrderedLaunch:
 class TestRuns:
     def test_keep_what_their_cluster_was_planned_to_be(self, ledger: Ledger) -> None:
         ledger.begin_run(RUN, None)
-        ledger.plan_batches(replace(RUN, units=5, round_ends_at=NOW + timedelta(minutes=12)))
+        ledger.plan_batches(replace(RUN, units=5, round_bytes=7, round_ends_at=NOW + timedelta(minutes=12)))
         run = ledger.run("r")
         assert run is not None
-        assert (run.units, run.planned_at, run.round_ends_at) == (5, NOW, NOW + timedelta(minutes=12))
+        assert (run.units, run.round_bytes, run.planned_at) == (5, 7, NOW)
+        assert run.round_ends_at == NOW + timedelta(minutes=12)
 
     def test_begin_plan_and_end(self, ledger: Ledger) -> None:
         assert ledger.run("r") is None

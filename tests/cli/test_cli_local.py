@@ -53,8 +53,8 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
-        (["up"], ("up", {"detach": False, "port": None})),
-        (["up", "--detach", "--port", "5000"], ("up", {"detach": True, "port": 5000})),
+        (["up"], ("up", {"detach": False, "port": None, "yarn": False})),
+        (["up", "--detach", "--port", "5000"], ("up", {"detach": True, "port": 5000, "yarn": False})),
         (["down"], ("down", {})),
         (["status"], ("status", {})),
         (["fault"], ("fault", {"texts": [], "clear": False})),

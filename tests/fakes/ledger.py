@@ -274,6 +274,7 @@ class FakeLedger:
                 cluster_name=first.cluster_name,
                 units=first.units,
                 planned_at=run.started_at,
+                round_bytes=first.round_bytes,
                 round_ends_at=first.round_ends_at,
             )
 
@@ -288,6 +289,7 @@ class FakeLedger:
                 cluster_name=run.cluster_name,
                 tables=run.tables,
                 units=run.units,
+                round_bytes=run.round_bytes,
                 round_ends_at=run.round_ends_at,
             )
 

@@ -8,8 +8,9 @@ from tidegate_cli.exit_codes import ExitCode
 from tidegate_cli.main import run
 from tidegate_lab.compare import Case, Estimate, Row, contracts_for, estimate, load_trace, rows_of, simulate_all
 from tidegate_lab.goals import at, decision_ms
+from tidegate_lab.registry import WHAT_IF
 from tidegate_lab.traces import Arrival, trace_of, write_trace
-from tidegate_lab.words import LEAST_FRESHNESS_S, prices_of_freshness, warnings
+from tidegate_lab.words import LEAST_FRESHNESS_S, prices_of_freshness, warnings, what_if_markdown
 
 TABLES = Path(__file__).resolve().parents[2] / "tables"
 
@@ -106,6 +107,17 @@ def test_a_freshness_that_no_start_up_meets_is_named() -> None:
 
 def test_a_curve_is_read_between_its_points() -> None:
     assert [at([(1, 10), (3, 30)], x) for x in (0, 2, 3, 9)] == [10, 20, 30, 30]
+
+
+def test_a_what_if_is_held_against_the_product_on_the_same_seeds() -> None:
+    cases = [Case("bursty", policy, 3600, seed, 1.0) for policy in ("tidegate", *WHAT_IF) for seed in range(2)]
+    results = simulate_all([*cases, Case("bursty", "tidegate", 3600, 2, 1.0)], processes=1)
+    _, _, line = what_if_markdown(results).splitlines()
+    usd = {
+        policy: sum(each.outcome.cost_usd for each in results if each.case.policy == policy and each.case.seed < 2)
+        for policy in ("tidegate", "tidegate_late_claim")
+    }
+    assert line.startswith(f"| bursty | 1 h | {usd['tidegate_late_claim'] / usd['tidegate'] - 1:+.0%}, late ")
 
 
 def test_decisions_are_timed() -> None:

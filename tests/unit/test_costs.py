@@ -198,7 +198,7 @@ def test_the_smallest_cluster_is_estimated_at_two_on_demand_machines() -> None:
 
 
 def test_spot_units_are_estimated_at_the_mean_of_the_fleets_types() -> None:
-    plan = size_cluster("tidegate", "r", 0, size_bytes=9 * GIB, steps=1)  # two task units
+    plan = size_cluster("tidegate", "r", 0, size_bytes=17 * GIB, steps=1)  # two task units
     types: dict[str, int] = {
         each["InstanceType"]: each["WeightedCapacity"] for each in plan.fleets[2]["InstanceTypeConfigs"]
     }
@@ -218,7 +218,7 @@ def test_an_estimate_is_between_its_bounds_and_grows_with_time_and_bytes(
     size_bytes: int, launch: int, start_up_s: float, one_s: float, other_s: float
 ) -> None:
     plan = size_cluster("tidegate", "r", 0, size_bytes, 1, launch=launch)
-    larger = size_cluster("tidegate", "r", 0, size_bytes + 5 * GIB, 1, launch=launch)
+    larger = size_cluster("tidegate", "r", 0, size_bytes + 9 * GIB, 1, launch=launch)
     shorter, longer = (estimate_run(SHEET, plan, start_up_s, merge_s) for merge_s in sorted((one_s, other_s)))
     more = estimate_run(SHEET, larger, start_up_s, min(one_s, other_s))
     assert 0 <= shorter.least_usd <= shorter.expected_usd <= shorter.most_usd

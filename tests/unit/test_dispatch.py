@@ -62,6 +62,12 @@ class TestWithin:
         small = start_by(waiting(freshness=WITHIN_1H))
         assert start_by(waiting(freshness=WITHIN_1H, pending_bytes=20 * 1024**3)) < small
 
+    def test_what_has_more_units_waits_longer(self) -> None:
+        # GIVEN 40 GiB, for which a run has five units at least: 410 s to merge, not 2,048
+        large = start_by(waiting(freshness=WITHIN_1H, pending_bytes=40 * 1024**3))
+        small = start_by(waiting(freshness=WITHIN_1H, pending_bytes=0))
+        assert (small - large).total_seconds() == pytest.approx(2048 / 5, abs=1)
+
     def test_a_full_batch_does_not_wait(self) -> None:
         # Design: "or when waiting longer saves nothing"
         for full in ({"pending_files": 5000}, {"pending_bytes": 50 * 1024**3}):

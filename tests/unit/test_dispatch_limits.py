@@ -14,7 +14,7 @@ from tidegate.dispatch import Dispatch, TableSnapshot, decide_dispatch, decide_m
 from tidegate.freshness_check import check_freshness
 from tidegate.history import MergeSample, StartUpSample, learn
 from tidegate.quiet_hours import QuietHours
-from tidegate.rates import ASSUMED, MergeRates, Rates, estimate_rates
+from tidegate.rates import ASSUMED, MERGE_OVERHEAD_S, START_UP_S, MergeRates, Rates, estimate_rates
 from tidegate.stack_limits import LiveCluster, Stack, StackLimits
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -137,9 +137,9 @@ class TestClockSkew:
 class TestCrowd:
     def test_tables_that_have_time_alone_may_have_none_together(self) -> None:
         # GIVEN 300 tables of 100 MiB, each of which could wait
-        many = [waiting(f"t{number:03}", since_s=1200, pending_bytes=100 * 1024**2) for number in range(300)]
+        many = [waiting(f"t{number:03}", since_s=1500, pending_bytes=100 * 1024**2) for number in range(300)]
         assert not decide(*many).tables
-        # WHEN two at a time are merged, THEN the last ones would be late: 600 + 60 + 300 * 8 / 2 seconds
+        # WHEN one at a time is merged, THEN the last would be late: 900 + 60 + 300 * 3 + 300 * 5 / 4 s on four units
         decision = decide(*many, limits=StackLimits(side_by_side=1))
         assert len(decision.tables) == 300
         assert "tables are to be fresh before it, and together they take" in decision.reason
@@ -181,10 +181,17 @@ class TestWarmClusters:
     def test_one_that_does_not_help_is_not_waited_for(self, stack: Stack) -> None:
         assert decide(late(), stack=stack).tables == ("flights",)
 
+    def test_one_that_is_still_starting_is_preferred_to_another_one(self) -> None:
+        # GIVEN a cluster whose first round is through in a start-up and a merge from now, as a new one's would be
+        through_min = (START_UP_S + MERGE_OVERHEAD_S) / 60
+        assert decide(late(), stack=warm(through_min)).waiting
+        # THEN one that is later is of no use
+        assert decide(late(), stack=warm(through_min + 1)).tables == ("flights",)
+
     def test_nobody_waits_for_ever_for_a_warm_cluster(self) -> None:
         # GIVEN a warm cluster that is always three minutes from its next look
-        assert decide(waiting(since_s=3600 + 599), stack=warm(3)).waiting
-        assert decide(waiting(since_s=3600 + 600), stack=warm(3)).tables == ("flights",)
+        assert decide(waiting(since_s=3600 + START_UP_S - 1), stack=warm(3)).waiting
+        assert decide(waiting(since_s=3600 + START_UP_S), stack=warm(3)).tables == ("flights",)
 
     def test_what_a_new_cluster_is_for_leaves_the_rest_to_the_warm_one(self) -> None:
         # GIVEN a table whose batch is full and whose deadline is far, and one whose deadline is before the warm cluster
@@ -289,11 +296,11 @@ class TestQuietHours:
 class TestSmallestFreshness:
     def test_what_no_start_up_can_meet_is_refused_with_what_can_be(self) -> None:
         check = check_freshness(table(seconds=600), NOW)
-        assert (check.can_be_kept, check.smallest_s) == (False, 660)
+        assert (check.can_be_kept, check.smallest_s) == (False, 960)
         assert check.reason == (
-            "a start-up takes up to 600 s and a merge 60 s: 10m can't be kept; write 11m or more, or asap"
+            "a start-up takes up to 900 s and a merge 60 s: 10m can't be kept; write 16m or more, or asap"
         )
-        assert check_freshness(table(seconds=660), NOW).can_be_kept
+        assert check_freshness(table(seconds=960), NOW).can_be_kept
 
     @settings(deadline=None)
     @given(st.integers(1, 3000), st.integers(0, 10**11), st.integers(30, 3000), st.sampled_from([0, 60]))
@@ -308,16 +315,16 @@ class TestSmallestFreshness:
 
     def test_quiet_hours_are_a_part_of_it(self) -> None:
         check = check_freshness(table(seconds=3600, quiet_hours=NOON), NOW)
-        assert (check.can_be_kept, check.smallest_s) == (False, 660 + 7200)
+        assert (check.can_be_kept, check.smallest_s) == (False, 960 + 7200)
         assert "after up to 2.0 h of quiet hours" in check.reason
         night = StackLimits(quiet_hours=QuietHours("22:00", "06:00", "Europe/Berlin"))
-        assert check_freshness(table(), NOW, limits=night).smallest_s == 9 * 3600 + 660
+        assert check_freshness(table(), NOW, limits=night).smallest_s == 9 * 3600 + 960
 
     def test_by_the_hour_and_as_soon_as_possible_can_always_be_kept(self) -> None:
         daily = replace(contract(freshness={"kind": "daily", "at": "06:00", "zone": "Europe/Berlin"}))
         check = check_freshness(daily, NOW)
         assert check.can_be_kept
-        assert "what lands less than 11 min before 06:00 Europe/Berlin is so much late" in check.reason
+        assert "what lands less than 16 min before 06:00 Europe/Berlin is so much late" in check.reason
         assert check_freshness(table(seconds=None), NOW).can_be_kept
 
 

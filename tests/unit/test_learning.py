@@ -59,8 +59,9 @@ class TestWhatARunTeaches:
         # THEN
         assert plane.ledger.start_ups() == (StartUpSample(NOW, "tidegate-r-0-1", 120.0),)
         assert plane.ledger.merges_of(["flights", "airlines", "clicks"]) == {
-            "flights": (MergeSample(NOW, "1", 32.0, 5, 1, 1.0),),
-            "airlines": (MergeSample(NOW, "1", 32.0, 5, 1, 1.0),),
+            # Each had half of the one unit: they shared an application, and are as large as each other.
+            "flights": (MergeSample(NOW, "1", 32.0, 5, 1, 0.5),),
+            "airlines": (MergeSample(NOW, "1", 32.0, 5, 1, 0.5),),
         }
 
     def test_nothing_of_what_failed(self) -> None:
@@ -113,6 +114,14 @@ class TestWhatIsReckonedWith:
         later = NOW + timedelta(minutes=11)
         plane.more({}, BY, plan, now=later)
         assert later < plane.ledger.run("r").round_ends_at < later + timedelta(minutes=3)
+
+    def test_nobody_waits_for_a_run_that_takes_no_more(self) -> None:
+        # GIVEN a run that is merged, and nothing more that is due
+        plane, plan = planned()
+        settled_group(plane, plan)
+        # WHEN it says so THEN no round of it is expected to end while its cluster is on its way out
+        assert plane.more({}, BY, plan, now=NOW + timedelta(minutes=11))["work"] == "none"
+        assert plane.ledger.run("r").round_ends_at is None
 
 
 class TestTheStack:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tidegate.rates import MergeRates, Rates
-from tidegate.run_size import MAXIMUM_UNITS, RunSize, TableWork, UnitCaps, decide_size
+from tidegate.run_size import (
+    MAXIMUM_UNITS,
+    RunSize,
+    TableWork,
+    UnitCaps,
+    decide_size,
+    units_alone,
+    units_of_batch,
+)
 from tidegate.sizing import size_cluster
 from tidegate.spark_settings import MASTER_MB, OVERHEAD, YARN_MB_A_UNIT, settings_for
 
@@ -24,23 +32,29 @@ def flights(size_bytes: int, deadline_in_s: float | None = None, **fields: Any) 
 
 class TestUnits:
     def test_without_a_deadline_the_memory_decides_as_it_always_did(self) -> None:
-        for size_bytes in (0, 1, 4 * GIB, 4 * GIB + 1, 40 * GIB, 10**15):
+        for size_bytes in (0, 1, 8 * GIB, 8 * GIB + 1, 40 * GIB, 10**15):
             units = size(flights(size_bytes)).units
             before = size_cluster("s", "r", 0, size_bytes, 1)
             assert before.maximum_units == max(2, units)
 
     def test_a_deadline_asks_for_more(self) -> None:
-        # 40 GiB are 2,048 s on one unit; a start-up takes 600 s and a merge 60 s besides
-        assert size(flights(40 * GIB, 660 + 2048)).units == 10
-        hurried = size(flights(40 * GIB, 660 + 128))
-        assert hurried.units == 16
-        assert "16 to have flights in time" in hurried.reason
+        # 40 GiB are 2,048 s on one unit; a start-up takes 900 s and a merge 60 s besides
+        assert size(flights(40 * GIB, 960 + 2048)).units == 5
+        hurried = size(flights(40 * GIB, 960 + 256))
+        assert hurried.units == 8
+        assert "8 to have flights in time" in hurried.reason
+
+    @pytest.mark.parametrize("deadline_in_s", [960 + 225, 960 + 60, 960, 300, -3600])
+    def test_nobody_is_hurried_beyond_a_quarter_of_a_start_up(self, deadline_in_s: float) -> None:
+        # GIVEN 10 GiB, 512 s on one unit, and less time than a start-up and a merge may take
+        # THEN as many units as merge it in 225 s, since each of them is paid for a start-up of 900
+        assert size(flights(10 * GIB, deadline_in_s)).units == 3
 
     def test_the_most_urgent_table_comes_first(self) -> None:
-        urgent = TableWork("a", 10 * GIB, deadline_in_s=660 + 512)
+        urgent = TableWork("a", 10 * GIB, deadline_in_s=960 + 512)
         patient = TableWork("b", 30 * GIB, deadline_in_s=10**6)
-        assert size(urgent, patient).units == 10
-        assert size(urgent, replace(patient, deadline_in_s=660.0 + 512 / 4)).units == 12
+        assert size(urgent, patient).units == 5
+        assert size(urgent, replace(patient, deadline_in_s=960.0 + 256)).units == 6
 
     def test_what_comes_later_has_waited_for_the_overhead_before_it(self) -> None:
         rates = Rates(0, tables={"a": MergeRates(300, 1e9), "b": MergeRates(0, 1e6)})
@@ -49,7 +63,7 @@ class TestUnits:
         assert size(urgent, TableWork("b", 10**9, deadline_in_s=550), rates=rates).units == 4
 
     def test_touched_bytes_count_a_quarter(self) -> None:
-        assert size(flights(4 * GIB, touched_bytes=16 * GIB)).units == 2
+        assert size(flights(8 * GIB, touched_bytes=32 * GIB)).units == 2
 
     def test_files_take_time_where_that_is_known(self) -> None:
         rates = Rates(300, tables={"flights": MergeRates(30, 100e6, 0.1, "measured")})
@@ -69,6 +83,27 @@ class TestUnits:
     def test_without_a_price_the_cap_in_units_holds_alone(self, unknown: float) -> None:
         unpriced = UnitCaps(5, usd_an_hour=0.01, unit_usd_an_hour=unknown)
         assert size(flights(400 * GIB), caps=unpriced).units == 5
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "group_bytes", "round_bytes", "units"),
+    [
+        (GIB, GIB, GIB, 8.0),  # alone
+        (GIB, GIB, 2 * GIB, 4.0),  # beside another large one
+        (GIB // 2, GIB, 2 * GIB, 2.0),  # half of a group that is half of the round
+        (GIB, GIB, 100 * GIB, 2.0),  # four groups at a time, whatever waits behind them
+        (1, GIB, GIB, 2.0),  # and four tables of a group
+        (0, 0, 0, 8.0),
+        (GIB, GIB, 0, 8.0),  # planned by a release that wrote down no size
+    ],
+)
+def test_a_batch_has_its_part_of_the_units(size_bytes: int, group_bytes: int, round_bytes: int, units: float) -> None:
+    assert units_of_batch(8, size_bytes, group_bytes, round_bytes) == pytest.approx(units)
+
+
+@given(st.integers(0, 10**13), st.one_of(st.none(), st.floats(0, 10**5)))
+def test_what_dispatch_reckons_with_a_run_has(size_bytes: int, deadline_in_s: float | None) -> None:
+    assert size(flights(size_bytes, deadline_in_s)).units >= units_alone(size_bytes)
 
 
 works = st.lists(
@@ -158,7 +193,7 @@ class TestSparkSettings:
 
 class TestCluster:
     def test_a_size_makes_the_cluster(self) -> None:
-        made = size(flights(40 * GIB, 660 + 128), steps=2)
+        made = size(flights(120 * GIB, 960 + 400), steps=2)
         plan = size_cluster("tidegate", "r", 0, 0, 99, size=made)
         task = next(fleet for fleet in plan.fleets if fleet["InstanceFleetType"] == "TASK")
         assert task["TargetSpotCapacity"] == 15

@@ -31,12 +31,13 @@ class Situation:
         self.plane.clusters.states["j-1"] = "RUNNING"
         self.readings = FakeReadings()
 
-    def weigh(self, size_bytes: int, due_in_s: float) -> None:
-        """Have the run's work weigh so much, and be due then."""
+    def weigh(self, size_bytes: int, due_in_s: float | None) -> None:
+        """Have the run's work weigh so much, and be due then; None: nothing is promised."""
+        deadline = (NOW + timedelta(seconds=due_in_s)).isoformat() if due_in_s is not None else None
         for group in self.plan["groups"]:
             document = json.loads(self.plane.objects.by_uri[group["work_uri"]])
             for batch in document["batches"]:
-                batch |= {"size_bytes": size_bytes, "deadline": (NOW + timedelta(seconds=due_in_s)).isoformat()}
+                batch |= {"size_bytes": size_bytes, "deadline": deadline}
             self.plane.objects.write(group["work_uri"], json.dumps(document).encode())
 
     def measured(self, at: Any = NOW, **fields: Any) -> None:
@@ -239,7 +240,7 @@ def test_without_metrics_nothing_is_changed_and_lateness_is_seen_all_the_same(si
 
 def test_ten_minutes_without_metrics_change_nothing_and_are_no_trend(situation: Situation) -> None:
     # GIVEN a cluster that is short of memory, of which CloudWatch then has nothing new for ten minutes
-    situation.weigh(1024, due_in_s=36_000)
+    situation.weigh(1024, due_in_s=None)
     busy: dict[str, Any] = {"memory_available_percent": 2.0, "pending_ratio": 3.0}
     situation.measured(**busy)
     actions = []

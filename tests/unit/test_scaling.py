@@ -69,6 +69,14 @@ class TestRaising:
         assert (decision.action, decision.limits.maximum_units) == ("raise", 10)
         assert "the deadline is at risk: 8.5 units are needed" in decision.reason
 
+    @pytest.mark.parametrize("left_s", [200, 0, -3600])
+    def test_what_is_late_is_brought_to_an_end_and_no_more(self, left_s: float) -> None:
+        # GIVEN 10 GiB that should be through before an instance that is asked for now could be there: 512 s on one unit
+        decision = decide_scaling(state(1), metrics(), late(left_s, total_bytes=10 * GIB), NOW)
+        # THEN it gets what merges it in four minutes, with a quarter to spare, and not all that there is
+        assert (decision.action, decision.limits.maximum_units) == ("raise", 3)
+        assert ("the deadline is past" in decision.reason) is (left_s <= 0)
+
     def test_no_further_than_the_deadline_asks(self) -> None:
         assert decide_scaling(state(), metrics(), late(1200), NOW).limits.maximum_units == 6
         assert decide_scaling(state(), metrics(), late(3000), NOW).action == "hold"
@@ -84,6 +92,12 @@ class TestRaising:
         actions = [decision.action for decision in minutes(4, busy, state())]
         assert actions == ["hold", "hold", "raise", "hold"]
         assert minutes(3, busy, state())[-1].limits.maximum_units == 6
+
+    def test_containers_may_wait_while_the_deadline_is_kept(self) -> None:
+        # GIVEN 5,120 s of work on one unit for four, with a quarter to spare until the deadline; and without
+        safe, at_risk = (late(5120 * share / 4, total_bytes=100 * GIB) for share in (1.6, 1.2))
+        assert {each.action for each in minutes(4, busy, state(), safe)} == {"hold"}
+        assert "raise" in {each.action for each in minutes(4, busy, state(), at_risk)}
 
     def test_applications_that_wait_raise_too(self) -> None:
         made = minutes(3, lambda at: metrics(at, apps_pending=2.0), state())

@@ -46,7 +46,7 @@ def test_a_cluster_has_one_architecture(size_bytes: int, launch: int) -> None:
 
 
 def test_what_spot_could_not_give_is_on_demand() -> None:
-    made = plan(40 * GIB, launch=2)
+    made = plan(80 * GIB, launch=2)
     task = {fleet["InstanceFleetType"]: fleet for fleet in made.fleets}["TASK"]
     assert (task["TargetOnDemandCapacity"], task["TargetSpotCapacity"]) == (9, 0)
     assert made.maximum_on_demand_units == made.maximum_units
@@ -60,7 +60,7 @@ def test_more_bytes_never_make_a_smaller_cluster(one: int, other: int) -> None:
 
 
 def test_where_drivers_and_masters_live_is_on_demand_and_the_rest_is_spot() -> None:
-    made = fleets(40 * GIB)
+    made = fleets(80 * GIB)
     assert (made["MASTER"]["TargetOnDemandCapacity"], made["CORE"]["TargetOnDemandCapacity"]) == (1, 1)
     assert made["TASK"]["TargetOnDemandCapacity"] == 0
     assert made["TASK"]["TargetSpotCapacity"] == 9
@@ -74,8 +74,8 @@ def test_a_small_run_pays_for_no_task_nodes() -> None:
 
 def test_the_plan_says_why() -> None:
     assert (
-        plan(40 * GIB, 2).as_payload()["reason"]
-        == "42,949,672,960 bytes in 2 steps: one core and 9 task units (Graviton, Spot)"
+        plan(80 * GIB, 2).as_payload()["reason"]
+        == "85,899,345,920 bytes in 2 steps: one core and 9 task units (Graviton, Spot)"
     )
 
 

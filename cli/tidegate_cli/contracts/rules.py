@@ -11,7 +11,7 @@ from itertools import combinations
 from tidegate.contracts import Freshness
 from tidegate.freshness_check import check_freshness
 from tidegate.quiet_hours import QuietHours, parse_quiet_hours
-from tidegate.rates import USUAL_START_UP_S, Rates
+from tidegate.rates import SLOW_START_UP_S, USUAL_START_UP_S, Rates
 from tidegate.stack_limits import TICK_S, StackLimits
 
 from tidegate_cli.contracts import durations, freshness, landing, sql, strategies, transform, types
@@ -257,7 +257,7 @@ def _freshness(contract: Contract) -> Iterator[Remark]:
     now, limits = datetime.now(UTC), StackLimits(tick_s=TICK_S)
     by_day = replace(promise, quiet_hours=None)
     usual = check_freshness(by_day, now, rates=Rates(start_up_s=USUAL_START_UP_S), limits=limits)
-    cautious = check_freshness(promise, now, limits=limits)
+    cautious = check_freshness(promise, now, rates=Rates(start_up_s=SLOW_START_UP_S), limits=limits)
     if not usual.can_be_kept:
         yield Remark(("freshness",), usual.reason)
     elif not cautious.can_be_kept:

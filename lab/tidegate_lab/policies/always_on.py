@@ -5,10 +5,10 @@ import math
 import simpy
 from tidegate.run_size import BYTES_PER_UNIT, MAXIMUM_UNITS
 
+from tidegate_lab.bills import Usage
 from tidegate_lab.clusters import Cluster, Process
 from tidegate_lab.outcome import Life, Record
 from tidegate_lab.policies.situation import Situation
-from tidegate_lab.prices import InstanceUsage
 from tidegate_lab.traces import DAY_S
 
 EVERY_S = 300.0
@@ -52,7 +52,7 @@ def always_on(situation: Situation) -> Record:
 
 
 def _end(cluster: Cluster, task_type: str, task_s: float, wall_s: float, record: Record) -> None:
-    usage = [InstanceUsage(name, "on_demand", wall_s) for name in cluster.machines.base]
+    usage = [Usage(name, "on_demand", wall_s) for name in cluster.machines.base]
     if task_s:
-        usage.append(InstanceUsage(task_type, "spot", task_s))
+        usage.append(Usage(task_type, "spot", task_s))
     record.lives.append(Life(tuple(usage), wall_s, wall_s + task_s, cluster.busy_unit_s))

@@ -10,9 +10,6 @@ from tidegate_lab.policies.situation import TICK_S, Situation
 
 START_S = 180.0
 """What it allows for the start of a job, above the 95 % quantile."""
-VCPU, MEMORY_GB = 4, 16
-"""Of the driver and of each executor: EMR Serverless' defaults for Spark."""
-MINIMUM_S = 60.0
 
 
 def serverless(situation: Situation) -> Record:
@@ -25,8 +22,7 @@ def serverless(situation: Situation) -> Record:
 
 
 def _minutes(env: simpy.Environment, situation: Situation, backlog: Backlog, record: Record) -> Process:
-    stream, rates, sheet = situation.stream("serverless's jobs"), situation.rates, situation.sheet
-    hourly_usd = VCPU * sheet.serverless_vcpu_usd + MEMORY_GB * sheet.serverless_gb_usd
+    stream, rates, bills = situation.stream("serverless's jobs"), situation.rates, situation.bills
     while not backlog.is_all_recorded or backlog.has_pending:
         yield env.timeout(TICK_S)
         backlog.advance(env.now)
@@ -42,7 +38,7 @@ def _minutes(env: simpy.Environment, situation: Situation, backlog: Backlog, rec
         took_s = rates.step_overhead_s.draw(stream) + work_s / executors
         yield env.timeout(took_s)
         record.merged += [(arrival, env.now) for arrival in waiting]
-        record.other_usd += max(MINIMUM_S, took_s) * (1 + executors) * hourly_usd / 3600
+        record.other_usd += bills.serverless_usd(1 + executors, took_s)
 
 
 def _is_due(now_s: float, situation: Situation, backlog: Backlog) -> bool:

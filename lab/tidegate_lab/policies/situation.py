@@ -11,8 +11,8 @@ from tidegate.run_size import BYTES_PER_UNIT
 from tidegate.sizing import size_cluster
 
 from tidegate_lab.backlog import Backlog
+from tidegate_lab.bills import Bills
 from tidegate_lab.clusters import Cluster, Machines, machines_of
-from tidegate_lab.prices import PriceSheet
 from tidegate_lab.rates import Rates
 from tidegate_lab.traces import Trace
 
@@ -27,7 +27,7 @@ class Situation:
     trace: Trace
     contracts: Contracts
     rates: Rates
-    sheet: PriceSheet
+    bills: Bills
     seed: int
 
     def stream(self, of: str) -> random.Random:
@@ -49,5 +49,5 @@ class Situation:
         """As sized for the bytes of so many units: a size is looked up once, for clusters by the hundred thousand."""
         if units not in self._known:
             plan = size_cluster("lab", "run", 1, units * BYTES_PER_UNIT, 1)
-            self._known[units] = machines_of(plan, self.sheet)
+            self._known[units] = machines_of(plan, self.bills)
         return self._known[units]

@@ -6,9 +6,19 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 from tidegate.contracts import Contract
-from tidegate.due import TableDecision, TableSnapshot, deadline_of, decide_table, lateness_of, look_at, start_by
+from tidegate.due import (
+    TableDecision,
+    TableSnapshot,
+    alone_s,
+    deadline_of,
+    decide_table,
+    lateness_of,
+    look_at,
+    start_by,
+)
 from tidegate.rates import ASSUMED, Rates
-from tidegate.stack_limits import ALONE, ANYTHING, Stack, StackLimits, why_no_new_cluster
+from tidegate.run_size import units_alone
+from tidegate.stack_limits import ALONE, ANYTHING, GRACE_S, Stack, StackLimits, why_no_new_cluster
 
 __all__ = [
     "Dispatch", "TableDecision", "TableSnapshot", "deadline_of", "decide_dispatch", "decide_more", "lateness_of",
@@ -108,19 +118,43 @@ def decide_more(
     """Which tables a run takes on while its cluster is warm: `mine` are those that it has, `started_at` is its start.
 
     Its own tables until all that had landed when it began is merged, and whatever would be due before a new cluster
-    could be there. Nothing in quiet hours.
+    could be there. If there is nothing of that, what has landed since is taken if a round now is cheaper than the next
+    cluster so much sooner. What is small rides along with either. Nothing in quiet hours.
     """
-
     look = look_at(now, rates=rates, limits=limits)
+    decisions = [decide_table(each, look) for each in snapshots]
+    able = [each for each in decisions if each.can_ride_along]
+    own = frozenset(mine)
 
-    def is_taken(snapshot: TableSnapshot) -> bool:
-        decision = decide_table(snapshot, look)
-        was_waiting = snapshot.oldest_event_time is not None and snapshot.oldest_event_time <= started_at
-        is_mine = snapshot.contract.table in mine and was_waiting
-        is_soon = decision.is_due or decision.start_in_s <= rates.start_up_s
-        return decision.can_ride_along and (is_mine or is_soon)
+    def has_to(decision: TableDecision) -> bool:
+        of = decision.snapshot
+        was_waiting = of.oldest_event_time is not None and of.oldest_event_time <= started_at
+        is_mine = of.contract.table in own and was_waiting
+        return is_mine or decision.is_due or decision.start_in_s <= rates.start_up_s
 
-    return tuple(sorted(snapshot.contract.table for snapshot in snapshots if is_taken(snapshot)))
+    taken = {each.table for each in able if has_to(each)} or _worth_a_round(able, now, rates)
+    riding = [each.table for each in able if _is_small(each, rates)] if taken else []
+    return tuple(sorted(taken.union(riding)))
+
+
+def _worth_a_round(decisions: Sequence[TableDecision], now: datetime, rates: Rates) -> set[str]:
+    """The table for which the next cluster would start, if a round now is cheaper than that cluster so much sooner.
+
+    What is merged now puts the next start off by the age of the oldest file. Without it a start-up and an overhead are
+    paid once in `start_in_s`, with it one overhead more in that time and the age. Bytes are paid for either way.
+    """
+    first = min(decisions, key=attrgetter("start_in_s"), default=None)
+    if first is None or first.snapshot.oldest_event_time is None:
+        return set()
+    age_s = (now - first.snapshot.oldest_event_time).total_seconds()
+    overhead_s = rates.of(first.table).overhead_s
+    return {first.table} if overhead_s * first.start_in_s < age_s * (rates.start_up_s + overhead_s) else set()
+
+
+def _is_small(decision: TableDecision, rates: Rates) -> bool:
+    """Whether a table's merge is mostly overhead, which those that it rides along with have anyway."""
+    of, of_table = decision.snapshot, rates.of(decision.table)
+    return of_table.moving_s(of.pending_bytes, of.pending_files) <= of_table.overhead_s
 
 
 def may_maintain(contract: Contract, files: int, size_bytes: int, *, reopened: int) -> bool:
@@ -144,13 +178,15 @@ def _crowded(decisions: Sequence[TableDecision], rates: Rates, limits: StackLimi
         for number, decision in enumerate(decisions)
         if decision.can_ride_along
     )
-    made, overhead_s, moving_s = list(decisions), 0.0, 0.0
+    made, overhead_s, shared_s, moving_s, size_bytes = list(decisions), 0.0, 0.0, 0.0, 0
     for place, (deadline_in_s, number) in enumerate(queue):
         decision = decisions[number]
         of_table, of = rates.of(decision.table), decision.snapshot
         overhead_s = max(overhead_s, of_table.overhead_s)
-        moving_s += _SHARED_OVERHEAD_S + of_table.moving_s(of.pending_bytes, of.pending_files)
-        takes_s = rates.start_up_s + overhead_s + moving_s / side_by_side
+        shared_s += _SHARED_OVERHEAD_S / side_by_side
+        moving_s += of_table.moving_s(of.pending_bytes, of.pending_files)
+        size_bytes += of.pending_bytes
+        takes_s = rates.start_up_s + overhead_s + shared_s + moving_s / max(side_by_side, units_alone(size_bytes))
         if place and not decision.is_due and takes_s >= deadline_in_s:
             detail = f"{place} tables are to be fresh before it, and together they take {takes_s:.0f} s"
             made[number] = decision._replace(rule="crowd", is_due=True, detail=detail)
@@ -160,7 +196,11 @@ def _crowded(decisions: Sequence[TableDecision], rates: Rates, limits: StackLimi
 def _with_warm(
     decisions: Sequence[TableDecision], now: datetime, rates: Rates, takes_at: datetime, run_id: str
 ) -> list[TableDecision]:
-    """Leave due tables to a live cluster that takes them on, if it is through in time or before a new one could be."""
+    """Leave due tables to a live cluster that takes them on, if it is through in time or before a new one would be.
+
+    One that is still starting was asked for before, and both are reckoned with the same careful start-up. So it is
+    preferred if, as it is expected, it takes the table before a new one would have merged it.
+    """
     words = f"the warm cluster of run {run_id} takes it by {takes_at:%H:%M:%S} UTC"
     takes_in_s = (takes_at - now).total_seconds()
 
@@ -168,14 +208,13 @@ def _with_warm(
         # One that is late by a start-up already has waited for a warm cluster that did not take it.
         if not (decision.is_due and decision.can_ride_along) or decision.lateness_s >= rates.start_up_s:
             return False
-        if takes_in_s <= rates.start_up_s:
+        if takes_in_s - GRACE_S <= rates.start_up_s + rates.of(decision.table).overhead_s:
             return True
         of = decision.snapshot
         if of.oldest_event_time is None or of.contract.freshness.kind == "asap":
             return False
-        merge_s = rates.merge_s(decision.table, of.pending_bytes, of.pending_files)
         deadline = deadline_of(of.oldest_event_time, of.contract.freshness)
-        return takes_at + timedelta(seconds=merge_s) <= deadline
+        return takes_at + timedelta(seconds=alone_s(of, rates)) <= deadline
 
     return [_held_back(each, words) if is_taken(each) else each for each in decisions]
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from tidegate.contracts import Contract, Freshness
 from tidegate.quiet_hours import QuietHours
 from tidegate.rates import ASSUMED, Rates
+from tidegate.run_size import units_alone
 from tidegate.stack_limits import ANYTHING, StackLimits
 
 _AMORTISED = 10
@@ -134,7 +135,7 @@ def decide_table(snapshot: TableSnapshot, look: Look) -> TableDecision:
     now, rates = look.now, look.rates
     waited_s = freshness_s = takes_s = lateness_s = 0.0
     if oldest is not None:
-        takes_s = rates.start_up_s + rates.merge_s(contract.table, snapshot.pending_bytes, snapshot.pending_files)
+        takes_s = rates.start_up_s + alone_s(snapshot, rates)
         waited_s = (now - oldest).total_seconds()
         freshness = contract.freshness
         freshness_s = freshness.seconds if freshness.kind == "within" else _freshness_s(oldest, freshness, takes_s)
@@ -244,9 +245,14 @@ def start_by(snapshot: TableSnapshot, rates: Rates = ASSUMED) -> datetime:
     """
     if snapshot.oldest_event_time is None:
         raise ValueError(f"nothing is pending for {snapshot.contract.table}")
-    merge_s = rates.merge_s(snapshot.contract.table, snapshot.pending_bytes, snapshot.pending_files)
     deadline = deadline_of(snapshot.oldest_event_time, snapshot.contract.freshness)
-    return deadline - timedelta(seconds=rates.start_up_s + merge_s)
+    return deadline - timedelta(seconds=rates.start_up_s + alone_s(snapshot, rates))
+
+
+def alone_s(snapshot: TableSnapshot, rates: Rates) -> float:
+    """Seconds to merge what is pending on the cluster that a run would have for that alone."""
+    size_bytes = snapshot.pending_bytes
+    return rates.merge_s(snapshot.contract.table, size_bytes, snapshot.pending_files, units_alone(size_bytes))
 
 
 def deadline_of(landed: datetime, freshness: Freshness) -> datetime:

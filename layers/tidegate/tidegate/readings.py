@@ -22,8 +22,9 @@ BUSY_MEMORY_PERCENT = 15.0
 IDLE_MEMORY_PERCENT = 60.0
 """Of YARNMemoryAvailablePercentage. Between the two nothing is changed: that is the hysteresis."""
 
-LEAST_S = 60.0
-"""What is to be through sooner than that is late."""
+SOONEST_S = 240.0
+"""An instance takes some three minutes from its request to its first container. What has to be through before that is
+late whatever is asked for, so no more is asked for than brings it to an end by then."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +112,14 @@ def is_recent(at: datetime, now: datetime) -> bool:
 
 
 def units_for_deadline(progress: Progress, now: datetime) -> float | None:
-    """Units with which what is left is through by the deadline; infinite if it is past; None if there is none.
+    """Units with which what is left is through by the deadline, or `SOONEST_S` from now; None if there is no deadline.
 
     How long a byte takes is what was known before, drawn towards what the run itself shows.
     """
     if progress.deadline is None or progress.total_bytes <= progress.done_bytes:
         return None
     left_s = (progress.deadline - now).total_seconds() - progress.overhead_s
-    if left_s < LEAST_S:
-        return math.inf
-    return left_unit_s(progress) / left_s
+    return left_unit_s(progress) / max(left_s, SOONEST_S)
 
 
 def late_by_s(progress: Progress, units: float, now: datetime) -> float | None:

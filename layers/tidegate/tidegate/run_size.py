@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from tidegate.rates import ASSUMED, Rates
 from tidegate.spark_settings import SparkSettings, settings_for
 
-BYTES_PER_UNIT = 4 * 1024**3
-"""Compressed bytes that one unit (a machine of 4 vCPU and 16 GiB) is given, whatever time there is: memory."""
+BYTES_PER_UNIT = 8 * 1024**3
+"""Compressed bytes that one unit (a machine of 4 vCPU and 16 GiB) is given, whatever time there is: their shuffle fills
+at most half of the 64 GiB of its volume. A task's memory goes by its partition, not by these. A unit is paid for its
+start-up too, so fewer of them that work longer are cheaper (docs/lab.md)."""
 
 MAXIMUM_UNITS = 17
 """One core unit and sixteen task units."""
@@ -19,8 +21,11 @@ MAXIMUM_STEPS = 4
 _TOUCHED = 0.25
 """Bytes of a table that a batch touches, against bytes that arrive: mostly keys are read (docs/decisions/0029)."""
 
+_LEAST_SHARE = 1 / MAXIMUM_STEPS
+_LEAST_OF_START_UP = 0.25
+"""No merge is hurried to be through in less than that part of a start-up. A deadline that asks for more can't be kept
+at careful rates and is kept at usual ones; every unit more is paid for the whole start-up."""
 _LEAST_S = 60.0
-"""A merge that has to be through sooner than that isn't, with however many units."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ def units_by_size(size_bytes: int) -> int:
     return max(1, math.ceil(size_bytes / BYTES_PER_UNIT))
 
 
+def units_alone(size_bytes: int) -> int:
+    """Units that a run has at least with so many bytes, whatever else it merges and whoever is in a hurry."""
+    return 1 if size_bytes <= BYTES_PER_UNIT else min(MAXIMUM_UNITS, units_by_size(size_bytes))
+
+
 def round_s(work: Sequence[TableWork], units: float, rates: Rates) -> float:
     """Seconds until all of it is merged on a cluster that is there, as careful as the rates are."""
     of = [(rates.of(each.table), each) for each in work]
@@ -84,12 +94,23 @@ def round_s(work: Sequence[TableWork], units: float, rates: Rates) -> float:
     return max((of_table.overhead_s for of_table, _ in of), default=0.0) + moving_s / max(1.0, units)
 
 
+def units_of_batch(units: float, size_bytes: int, group_bytes: int, round_bytes: int) -> float:
+    """The part of a run's units that a batch of a step group had while it was merged: what its rate is learned by.
+
+    Tables of a group share one application, and groups share the cluster, by what they have to read. No more than four
+    do so at a time, of either: the others wait, and none has less than a quarter.
+    """
+    in_group = size_bytes / group_bytes if group_bytes else 1.0
+    in_round = group_bytes / round_bytes if round_bytes else 1.0
+    return units * min(1.0, max(_LEAST_SHARE, in_group)) * min(1.0, max(_LEAST_SHARE, in_round))
+
+
 def decide_size(work: Sequence[TableWork], steps: int, *, rates: Rates = ASSUMED, caps: UnitCaps = CAPS) -> RunSize:
     """Decide what a run's cluster is made of.
 
     Bytes need memory, and deadlines need hands: the larger of both, never more than the caps allow. More bytes, or an
-    earlier deadline, never make a smaller cluster. Twice the units for half the time cost the same, so nothing is saved
-    by going below what the memory asks for, and only start-up and idle hands are lost above it.
+    earlier deadline, never make a smaller cluster. Twice the units for half the time cost the same but for their
+    start-ups, so no more are asked for than that.
     """
     weight = sum(each.weight_bytes for each in work)
     by_size = units_by_size(weight)
@@ -117,6 +138,7 @@ def first_limit(units: int, caps: UnitCaps) -> int:
 def _units_by_deadline(work: Sequence[TableWork], rates: Rates) -> tuple[int, str | None]:
     """The units with which every table is in time, the most urgent first, and the table that needs them."""
     needed, hurried, moving_s, overhead_s = 1, None, 0.0, 0.0
+    least_s = max(_LEAST_S, _LEAST_OF_START_UP * rates.start_up_s)
     in_order = sorted(
         (each for each in work if each.deadline_in_s is not None), key=lambda each: (each.deadline_in_s, each.table)
     )
@@ -124,7 +146,7 @@ def _units_by_deadline(work: Sequence[TableWork], rates: Rates) -> tuple[int, st
         of_table = rates.of(each.table)
         moving_s += of_table.moving_s(each.weight_bytes, each.files)
         overhead_s = max(overhead_s, of_table.overhead_s)
-        left_s = max(_LEAST_S, (each.deadline_in_s or 0.0) - rates.start_up_s - overhead_s)
+        left_s = max(least_s, (each.deadline_in_s or 0.0) - rates.start_up_s - overhead_s)
         units = math.ceil(moving_s / left_s)
         if units > needed:
             needed, hurried = units, each.table

@@ -74,6 +74,8 @@ class Run:
     """Of 4 vCPU, as its cluster was planned."""
     planned_at: datetime | None = None
     """When its newest cluster was planned."""
+    round_bytes: int = 0
+    """Of the batches of the round that it is at; 0: unknown."""
     round_ends_at: datetime | None = None
     """When it is expected to look for more, as it was estimated when the round was planned."""
     ordered_launch: tuple[str, int] | None = None

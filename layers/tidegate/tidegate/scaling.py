@@ -101,10 +101,11 @@ def decide_scaling(
 ) -> ScalingDecision:
     """Decide on the limits of managed scaling.
 
-    Raised when the deadline is at risk, or when containers have waited for a while; lowered when memory has been idle
-    for a while and nothing shuffles. Lost units may be On-Demand if those that are left are too few for the deadline.
-    Whatever is not known, or doesn't fit together, changes nothing. Never above the caps, never below what running work
-    holds; what is above a cap already is not lowered below running work either.
+    Raised when the deadline is at risk, or when containers have waited for a while and no deadline is known to be kept
+    without more; lowered when memory has been idle for a while and nothing shuffles. Lost units may be On-Demand if
+    those that are left are too few for the deadline. Whatever is not known, or doesn't fit together, changes nothing.
+    Never above the caps, never below what running work holds; what is above a cap already is not lowered below running
+    work either.
     """
     ending = None if state.is_alive else f"cluster {state.cluster_id} is ending: nothing of it is changed"
     why_not = ending or why_unusable(metrics, state.cluster_id, state.seen_at, now)
@@ -165,9 +166,10 @@ def _wanted(
     """The limits that would be right, without regard to what was changed before; the same ones for none."""
     limits = state.limits
     needed = units_for_deadline(progress, now) if progress is not None else None
-    for_deadline = cap if needed == math.inf else math.ceil(needed * SPARE) if needed is not None else 0
-    for_deadline = min(cap, for_deadline)
-    waiting = _units_for_waiting(state, metrics, cap)
+    for_deadline = min(cap, math.ceil(needed * SPARE)) if needed is not None else 0
+    # What waits is in time all the same, and an instance that shortens it is paid for its own start-up, too.
+    is_in_time = needed is not None and needed * SPARE <= limits.maximum_units
+    waiting = 0 if is_in_time else _units_for_waiting(state, metrics, cap)
     hdfs = metrics.hdfs_percent or 0.0
     if hdfs >= FULL_HDFS_PERCENT and limits.maximum_core_units < cap:
         core = limits.maximum_core_units + 1
@@ -175,7 +177,7 @@ def _wanted(
         return raised, f"HDFS is {hdfs:.0f} % full: a core unit more"
     most = max(for_deadline, waiting)
     if most > limits.maximum_units:
-        why = _why_late(needed) if for_deadline >= waiting else _why_waiting(metrics)
+        why = _why_late(needed, progress, now) if for_deadline >= waiting else _why_waiting(metrics)
         return replace(limits, maximum_units=most), f"{why}: up to {most} units"
     lower, why = _units_when_idle(state, metrics, progress, for_deadline)
     if cap < limits.maximum_units and (lower is None or cap < lower):
@@ -198,9 +200,9 @@ def _has_lasted(since: datetime | None, at: datetime, seconds: float) -> bool:
     return since is not None and (at - since).total_seconds() >= seconds
 
 
-def _why_late(needed: float | None) -> str:
-    if needed == math.inf:
-        return "the deadline is past, or as good as past"
+def _why_late(needed: float | None, progress: Progress | None, now: datetime) -> str:
+    if progress is not None and progress.deadline is not None and progress.deadline <= now:
+        return f"the deadline is past: {needed or 0:.1f} units bring what is left to an end"
     return f"the deadline is at risk: {needed or 0:.1f} units are needed to keep it"
 
 
@@ -301,4 +303,6 @@ def _hold(state: ScalingState, reason: str) -> ScalingDecision:
 def _said_of(progress: Progress | None, state: ScalingState, now: datetime) -> str:
     """Without metrics nothing is changed; that a run is late must be seen all the same."""
     needed = units_for_deadline(progress, now) if progress is not None else None
-    return f"; the run is late: {_why_late(needed)}" if (needed or 0) > state.limits.maximum_units else ""
+    return (
+        f"; the run is late: {_why_late(needed, progress, now)}" if (needed or 0) > state.limits.maximum_units else ""
+    )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from tidegate.quiet_hours import QuietHours, parse_quiet_hours
 
-_GRACE_S = 120
+GRACE_S = 120
 """How much later than expected a warm cluster may be through with its round before nobody waits for it any more."""
 
 
@@ -73,7 +73,7 @@ class LiveCluster:
         """
         if not self.takes_more or self.round_ends_at is None:
             return None
-        latest = self.round_ends_at + timedelta(seconds=_GRACE_S)
+        latest = self.round_ends_at + timedelta(seconds=GRACE_S)
         return latest if now <= latest else None
 
 

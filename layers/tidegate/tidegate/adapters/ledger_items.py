@@ -278,6 +278,7 @@ def read_run(item: Item) -> Run:
         cluster_name=item.get("cluster_name"),
         units=int(item.get("units", 1)),
         planned_at=_moment(item.get("planned_at")),
+        round_bytes=int(item.get("round_bytes", 0)),
         round_ends_at=_moment(item.get("round_ends_at")),
         ordered_launch=_ordered(item.get("ordered_launch")),
         ended_at=_moment(item.get("ended_at")),

@@ -78,12 +78,13 @@ class RunsInLedger(LedgerCalls):
         planned = self._update(
             run_key(run.run_id),
             "SET batches = :batches, cluster_name = :cluster, #tables = :tables, #units = :units,"
-            " round_ends_at = :ends",
+            " round_bytes = :bytes, round_ends_at = :ends",
             {
                 ":batches": [[table, number] for table, number in run.batches],
                 ":cluster": run.cluster_name,
                 ":tables": list(run.tables),
                 ":units": run.units,
+                ":bytes": run.round_bytes,
                 ":ends": iso(run.round_ends_at) if run.round_ends_at else None,
                 **_as_seen(run),
             },

@@ -59,6 +59,8 @@ def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, 
     mine = [name for name in run.tables if name in contracts.by_table]
     tables = decide_more(snapshots, mine, run.started_at, now, rates=rates, limits=ports.limits)
     if not tables:
+        # Its cluster takes minutes to end: until then, what falls due waits for nothing.
+        ports.ledger.plan_batches(replace(run, round_ends_at=None))
         return _none(run, "nothing more is due")
     if run.attempt == request.attempt:
         run = ports.ledger.next_attempt(run, run.launch, run.launches)
@@ -69,7 +71,8 @@ def claim_more(request: MoreRequest, *, ports: PlanPorts, contracts: Contracts, 
         return _none(run, words_of(plan.held) or "nothing more is pending")
     takes_s = round_s(table_work(plan, contracts, now), run.units, rates)
     batches = tuple(dict.fromkeys((*run.batches, *plan.batches)))
-    run = replace(run, batches=batches, round_ends_at=now + timedelta(seconds=takes_s))
+    ends_at = now + timedelta(seconds=takes_s)
+    run = replace(run, batches=batches, round_bytes=plan.size_bytes, round_ends_at=ends_at)
     ports.ledger.plan_batches(run)
     return {
         "run_id": run.run_id,

@@ -146,7 +146,8 @@ def _payload(
         merge_s=round(merge_s, 1),
         now=now,
     )
-    ports.ledger.plan_batches(replace(run, cluster_name=cluster.name, units=size.units, round_ends_at=ends_at))
+    run = replace(run, cluster_name=cluster.name, units=size.units, round_bytes=plan.size_bytes, round_ends_at=ends_at)
+    ports.ledger.plan_batches(run)
     what = f"{plan.files} files of {plan.size_bytes:,} bytes for {len(plan.work)} tables"
     return {
         "run_id": run.run_id,

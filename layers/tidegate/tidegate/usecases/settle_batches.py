@@ -12,6 +12,7 @@ from tidegate.history import MergeSample
 from tidegate.ports import Batch, Clusters, Ledger, Objects
 from tidegate.prices import PriceSheet
 from tidegate.receipts import Merged, NotMerged, Voided, judge_receipts, receipt_uri
+from tidegate.run_size import units_of_batch
 from tidegate.runs import Run, outcome_of, sentence_for
 from tidegate.usecases.publish_tables import Publishing, PublishPorts, publish_tables
 
@@ -55,10 +56,13 @@ def settle_batches_of(
     """
     settled = Settled()
     mine = [each for each in run.batches if only is None or each in only]
-    for table, number in mine:
-        batch = ports.ledger.batch(table, number)
+    batches = [ports.ledger.batch(table, number) for table, number in mine]
+    # Of a whole run nobody knows any more which batches shared an application: each counts as alone in its own.
+    group_bytes = sum(batch.size_bytes for batch in batches) if only is not None else None
+    for planned in batches:
+        batch, table, number = planned, planned.table, planned.number
         if not batch.is_settled or ports.ledger.table(table).unsettled_batch == number:
-            batch = _settle(batch, run, settled, ports, now)
+            batch = _settle(batch, run, settled, ports, now, group_bytes=group_bytes)
         if batch.state == "merged":
             settled.merged.append({
                 "table": table, "batch": number, "delta_version": batch.delta_version, "rows": dict(batch.rows or {}),
@@ -95,12 +99,14 @@ def summary_of(run: Run, settled: Settled) -> dict[str, Any]:
     }
 
 
-def _settle(batch: Batch, run: Run, settled: Settled, ports: SettlePorts, now: datetime) -> Batch:
+def _settle(
+    batch: Batch, run: Run, settled: Settled, ports: SettlePorts, now: datetime, *, group_bytes: int | None
+) -> Batch:
     """Settle one batch; as it is then. One that could not be merged is noted in `settled`."""
     verdict = _verdict_on(batch, run, ports)
     if isinstance(verdict, Merged):
         settled.receipts[batch.table, batch.number] = verdict
-        _settle_merged(batch, run, verdict, ports, now)
+        _settle_merged(batch, run, verdict, ports, now, group_bytes=group_bytes)
     elif isinstance(verdict, Voided):
         _open_up(batch, run, verdict, ports, now)
     else:
@@ -124,14 +130,18 @@ def _verdict_on(batch: Batch, run: Run, ports: SettlePorts) -> Merged | Voided |
     return judge_receipts(receipts, batch.manifest_sha256, run_id=run.run_id, pass_=run.attempt)
 
 
-def _settle_merged(batch: Batch, run: Run, verdict: Merged, ports: SettlePorts, now: datetime) -> None:
+def _settle_merged(
+    batch: Batch, run: Run, verdict: Merged, ports: SettlePorts, now: datetime, *, group_bytes: int | None
+) -> None:
     if verdict.rejected:
         files = _files_of(batch, ports)
         for rejected in verdict.rejected:
             ports.ledger.set_aside(batch.table, files[rejected.index], batch.number, "quarantined", rejected.reason)
     if verdict.took_s is not None:
         # Before it is settled: whoever dies here learns it again, by the same name.
-        took = MergeSample(now, str(batch.number), verdict.took_s, batch.size_bytes, batch.files, run.units)
+        of_group = batch.size_bytes if group_bytes is None else group_bytes
+        units = units_of_batch(run.units, batch.size_bytes, of_group, run.round_bytes)
+        took = MergeSample(now, str(batch.number), verdict.took_s, batch.size_bytes, batch.files, units)
         ports.ledger.learn_merge(batch.table, took, now)
     ports.ledger.settle_merged(batch, run.run_id, verdict, now)
 
