@@ -3,16 +3,14 @@
     .venv/bin/python bench/scale_loop.py           # some eight minutes; writes docs/scale_loop.json and its picture
     .venv/bin/python bench/scale_loop.py --draw    # the picture again, from what was written
 
-Files land whose events come late, so that little of the table's freshness is left when the run starts on one core
-node. All that follows is the product: nobody but managed scaling starts or ends a node, and nobody but scale_cluster
-moves its limits. Times are those of this machine, where all nodes share the processor: what is shown is that capacity
-follows the decisions, not how much faster two executors are than one. Ends with an error if the run was late or no
-limit was raised.
+Hundreds of small files land whose events come late, so that little of their table's freshness is left when the run
+starts on one core node; and S3 is slow, at so many seconds a file, so that executors wait for it and not for this
+machine's processor. All that follows is the product: nobody but managed scaling starts or ends a node, and nobody but
+scale_cluster moves its limits. Ends with an error if the run was late or no limit was raised.
 """
 
 import argparse
 import functools
-import gzip
 import json
 import signal
 import sys
@@ -33,12 +31,13 @@ from tidegate_local.faults.plan import plan_faults  # noqa: E402
 
 RECORD, PICTURE = ROOT / "docs" / "scale_loop.json", ROOT / "docs" / "images" / "scale_loop.svg"
 FRESHNESS = timedelta(minutes=10)
-HURRIED, PATIENT = ("readings_a", "readings_b"), "readings_c"
-"""The last is one file that can't be split, and has time: while it is read, all executors but one are idle."""
+HURRIED, PATIENT = "readings", "returns"
+"""The second is one file, and has time: while S3 lets it wait, all executors but one are idle."""
+PATIENCE_S = 120
 
 CONTRACT = """\
 table: {table}
-landing: {table}/*.csv*
+landing: {table}/*.csv
 format: {{type: csv, header: true}}
 columns:
   id: string
@@ -69,12 +68,10 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--rows", type=int, default=3_000_000, help="of each table that is hurried; the patient one has twice as many"
-    )
-    parser.add_argument("--files", type=int, default=6, help="of each table that is hurried")
-    parser.add_argument("--deadline", type=float, default=270, help="seconds from landing to the deadline")
-    parser.add_argument("--cores", type=int, default=4, help="executors that an application may have, of one core each")
+    parser.add_argument("--files", type=int, default=400)
+    parser.add_argument("--seconds-a-file", type=float, default=2, help="how long S3 takes to give one")
+    parser.add_argument("--deadline", type=float, default=400, help="seconds from landing to the deadline")
+    parser.add_argument("--cores", type=int, default=4, help="executors that an application may have")
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--draw", action="store_true", help="draw what was recorded, and run nothing")
@@ -84,8 +81,8 @@ def parse() -> argparse.Namespace:
 def play(folder: Path, arguments: argparse.Namespace) -> Json:
     """Run it; what the run's own record says, and what EMR, CloudWatch and Spark say of the same time."""
     here = replace(own_settings(folder / "state"), master="yarn", spark_cores=arguments.cores)
-    contracts = {table: CONTRACT.format(table=table, freshness="10m") for table in HURRIED}
-    contracts[PATIENT] = CONTRACT.format(table=PATIENT, freshness="1h")
+    freshness = {HURRIED: "10m", PATIENT: "1h"}
+    contracts = {table: CONTRACT.format(table=table, freshness=promised) for table, promised in freshness.items()}
     copy = copy_of_checkout(folder / "checkout", contracts)
     launcher.deploy = functools.partial(deploy.deploy, checkout=copy)  # type: ignore[attr-defined]
     try:
@@ -113,14 +110,17 @@ def land(cloud: Cloud, arguments: argparse.Namespace) -> datetime:
     stack = cloud.client("cloudformation")
     resource = stack.describe_stack_resource(StackName=cloud.fields.stack_name, LogicalResourceId="ArrivalsQueue")
     queue = resource["StackResourceDetail"]["PhysicalResourceId"]
-    plan_faults(cloud.here.faults_file, [{"fault": "lost", "event": "Object Created", "times": 10_000}])
-    rows = arguments.rows // arguments.files
-    bodies = [
-        (f"{table}/part-{number:03d}.csv", csv(number * rows, rows))
-        for number in range(arguments.files)
-        for table in HURRIED
-    ]
-    bodies.append((f"{PATIENT}/all.csv.gz", gzip.compress(csv(0, 2 * arguments.rows), 1)))
+    slow = {"fault": "hangs", "call": "s3:GetObject", "caller": "step"}
+    plan_faults(
+        cloud.here.faults_file,
+        [
+            {"fault": "lost", "event": "Object Created", "times": 10_000},
+            {**slow, "resource": f"*/{HURRIED}/*.csv", "seconds": arguments.seconds_a_file, "times": 10_000},
+            {**slow, "resource": f"*/{PATIENT}/*.csv", "seconds": PATIENCE_S},
+        ],
+    )
+    bodies = [(f"{HURRIED}/part-{number:04d}.csv", csv(number * 200, 200)) for number in range(arguments.files)]
+    bodies.append((f"{PATIENT}/all.csv", csv(0, 200)))
     for key, body in bodies:
         s3.put_object(Bucket=cloud.fields.landing_bucket, Key=key, Body=body)
     landed_at = datetime.now(UTC)
@@ -200,7 +200,7 @@ def instances(cloud: Cloud) -> list[Json]:
 
 
 def executors(cloud: Cloud) -> list[Json]:
-    """Executors that Spark had, by its event log: a core each."""
+    """Executors that Spark had, by its event log: a unit each."""
     found: dict[str, Json] = {}
     for log in sorted((cloud.here.logs_dir / "spark-events").iterdir()):
         for line in log.read_text(encoding="utf-8").splitlines():
@@ -237,7 +237,7 @@ def alarms(cloud: Cloud) -> list[Json]:
 
 
 def merged_at(cloud: Cloud) -> str:
-    """When the hurried tables could be queried: the newest of their commits."""
+    """When the hurried table could be queried: its newest commit."""
     s3, bucket = cloud.client("s3"), cloud.fields.lake_bucket
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     found = [each for page in pages for each in page.get("Contents", [])]
@@ -246,7 +246,7 @@ def merged_at(cloud: Cloud) -> str:
 
 
 def is_commit(key: str) -> bool:
-    return key.endswith(".json") and any(f"/{table}/_delta_log/0" in f"/{key}" for table in HURRIED)
+    return key.endswith(".json") and f"/{HURRIED}/_delta_log/0" in f"/{key}"
 
 
 def tell(record: Json) -> int:
@@ -294,7 +294,7 @@ def draw(record: Json, picture: Path) -> None:
         "instances", [(minutes(each["ReadyDateTime"]), minutes(each["EndDateTime"])) for each in workers], ends
     )
     lines += steps(
-        "executors, a core each",
+        "executors",
         [(minutes(each["added"]), minutes(each["removed"])) for each in record["executors"]],
         ends,
     )

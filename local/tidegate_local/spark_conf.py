@@ -142,14 +142,19 @@ def local_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
 
 
 def yarn_properties(settings: Settings, *, delta: bool) -> dict[str, str]:
-    """What differs with `--yarn`: executors of one core in containers of their own, as many as are needed."""
+    """What differs with `--yarn`: executors in containers of their own, as many as are needed.
+
+    Each is a whole unit and says so, so that unit-seconds mean here what they mean on EMR; but it does one task at a
+    time, which is all that a laptop's core is good for.
+    """
     return {
         "spark.master": "yarn",
         "spark.yarn.jars": f"local:{spark_home()}/jars/*",
         "spark.yarn.stagingDir": (settings.tmp_dir / "staging").as_uri(),
         "spark.yarn.am.memory": "512m",
         "spark.yarn.am.extraJavaOptions": _CONTAINER_JAVA_OPTIONS,
-        "spark.executor.cores": "1",
+        "spark.executor.cores": "4",
+        "spark.task.cpus": "4",
         "spark.executor.memory": "1g",
         "spark.executor.extraClassPath": class_path(settings, delta=delta),
         "spark.executor.extraJavaOptions": _CONTAINER_JAVA_OPTIONS,

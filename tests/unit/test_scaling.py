@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tidegate.readings import Metrics, Progress, units_for_deadline
+from tidegate.readings import Metrics, Progress, left_unit_s, units_for_deadline
 from tidegate.run_size import UnitCaps
 from tidegate.scaling import (
     CHANGES_AN_HOUR,
@@ -20,7 +20,7 @@ from tidegate.scaling import (
 )
 
 NOW = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
-GIB = 1024**3
+MIB, GIB = 1024**2, 1024**3
 CAPS = UnitCaps(maximum_units=10)
 OURS = "j-OURS"
 
@@ -87,6 +87,12 @@ class TestRaising:
         slow = late(1200, done_bytes=50 * GIB, used_unit_s=50 * GIB / (10 * 1024**2))
         assert (units_for_deadline(fast, NOW) or 99) < 1.2
         assert (units_for_deadline(slow, NOW) or 0) > 4
+
+    def test_a_run_of_small_files_is_heard_too(self) -> None:
+        # GIVEN 8 MiB in thousands of files, of which a quarter took ten minutes of a unit
+        seen = late(1200, total_bytes=8 * MIB, done_bytes=2 * MIB, used_unit_s=600.0)
+        # THEN the rest is taken to need as long again and more, whatever is known of large files
+        assert left_unit_s(seen) > 600
 
     def test_containers_that_wait_raise_after_two_minutes(self) -> None:
         actions = [decision.action for decision in minutes(4, busy, state())]

@@ -17,7 +17,7 @@ from tidegate.due import (
     start_by,
 )
 from tidegate.rates import ASSUMED, Rates
-from tidegate.run_size import units_alone
+from tidegate.run_size import bytes_alone
 from tidegate.stack_limits import ALONE, ANYTHING, GRACE_S, Stack, StackLimits, why_no_new_cluster
 
 __all__ = [
@@ -178,15 +178,13 @@ def _crowded(decisions: Sequence[TableDecision], rates: Rates, limits: StackLimi
         for number, decision in enumerate(decisions)
         if decision.can_ride_along
     )
-    made, overhead_s, shared_s, moving_s, size_bytes = list(decisions), 0.0, 0.0, 0.0, 0
+    made, overhead_s, moving_s = list(decisions), 0.0, 0.0
     for place, (deadline_in_s, number) in enumerate(queue):
         decision = decisions[number]
         of_table, of = rates.of(decision.table), decision.snapshot
         overhead_s = max(overhead_s, of_table.overhead_s)
-        shared_s += _SHARED_OVERHEAD_S / side_by_side
-        moving_s += of_table.moving_s(of.pending_bytes, of.pending_files)
-        size_bytes += of.pending_bytes
-        takes_s = rates.start_up_s + overhead_s + shared_s + moving_s / max(side_by_side, units_alone(size_bytes))
+        moving_s += _SHARED_OVERHEAD_S + of_table.moving_s(bytes_alone(of.pending_bytes), of.pending_files)
+        takes_s = rates.start_up_s + overhead_s + moving_s / side_by_side
         if place and not decision.is_due and takes_s >= deadline_in_s:
             detail = f"{place} tables are to be fresh before it, and together they take {takes_s:.0f} s"
             made[number] = decision._replace(rule="crowd", is_due=True, detail=detail)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from tidegate.contracts import Contract, Freshness
 from tidegate.quiet_hours import QuietHours
 from tidegate.rates import ASSUMED, Rates
-from tidegate.run_size import units_alone
+from tidegate.run_size import bytes_alone
 from tidegate.stack_limits import ANYTHING, StackLimits
 
 _AMORTISED = 10
@@ -251,8 +251,7 @@ def start_by(snapshot: TableSnapshot, rates: Rates = ASSUMED) -> datetime:
 
 def alone_s(snapshot: TableSnapshot, rates: Rates) -> float:
     """Seconds to merge what is pending on the cluster that a run would have for that alone."""
-    size_bytes = snapshot.pending_bytes
-    return rates.merge_s(snapshot.contract.table, size_bytes, snapshot.pending_files, units_alone(size_bytes))
+    return rates.merge_s(snapshot.contract.table, bytes_alone(snapshot.pending_bytes), snapshot.pending_files)
 
 
 def deadline_of(landed: datetime, freshness: Freshness) -> datetime:

@@ -59,7 +59,7 @@ class MergeRates:
 
     def merge_s(self, size_bytes: float, files: float = 0, units: float = 1.0) -> float:
         """Seconds for a batch. More bytes or files never take less."""
-        return self.overhead_s + (size_bytes / self.bytes_per_s + files * self.file_s) / units
+        return self.overhead_s + self.moving_s(size_bytes, files) / units
 
     def moving_s(self, size_bytes: float, files: float = 0) -> float:
         """The part that more units would do faster, in seconds on one unit."""
@@ -78,9 +78,8 @@ class Rates:
     def of(self, table: str) -> MergeRates:
         return self.tables.get(table, self.merge)
 
-    def merge_s(self, table: str, size_bytes: float, files: float = 0, units: float = 1.0) -> float:
-        of_table = self.tables.get(table, self.merge)
-        return of_table.overhead_s + (size_bytes / of_table.bytes_per_s + files * of_table.file_s) / units
+    def merge_s(self, table: str, size_bytes: float, files: float = 0) -> float:
+        return self.of(table).merge_s(size_bytes, files)
 
 
 ASSUMED = Rates()

@@ -13,7 +13,9 @@ SKEW_S = 120
 """So far ahead may a metric's clock be."""
 
 _TRUSTED_BYTES = 1024**3
-"""As much as the rate that was known before weighs against the bytes that are done."""
+_TRUSTED_SHARE = 0.25
+"""So many bytes, and no more than that share of the run's, is the weight of the rate that was known before against the
+bytes that are done: a run of thousands of small files has to be heard, too."""
 
 BUSY_RATIO = 0.5
 """Of ContainerPendingRatio: for two containers that run, one waits."""
@@ -132,6 +134,7 @@ def late_by_s(progress: Progress, units: float, now: datetime) -> float | None:
 
 def left_unit_s(progress: Progress) -> float:
     """Seconds on one unit for what is left."""
-    known_s = _TRUSTED_BYTES / progress.bytes_per_s
-    a_byte_s = (known_s + progress.used_unit_s) / (_TRUSTED_BYTES + progress.done_bytes)
+    trusted_bytes = min(_TRUSTED_BYTES, _TRUSTED_SHARE * progress.total_bytes)
+    known_s = trusted_bytes / progress.bytes_per_s
+    a_byte_s = (known_s + progress.used_unit_s) / max(1.0, trusted_bytes + progress.done_bytes)
     return a_byte_s * (progress.total_bytes - progress.done_bytes)

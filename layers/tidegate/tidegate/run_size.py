@@ -82,9 +82,13 @@ def units_by_size(size_bytes: int) -> int:
     return max(1, math.ceil(size_bytes / BYTES_PER_UNIT))
 
 
-def units_alone(size_bytes: int) -> int:
-    """Units that a run has at least with so many bytes, whatever else it merges and whoever is in a hurry."""
-    return 1 if size_bytes <= BYTES_PER_UNIT else min(MAXIMUM_UNITS, units_by_size(size_bytes))
+def bytes_alone(size_bytes: int) -> float:
+    """Bytes that one unit merges while all units that so many bytes get are at it.
+
+    No more than a unit is given, unless the caps are reached. Whole units would give less to a unit at each further
+    one, and a table with more bytes would be due later.
+    """
+    return max(min(size_bytes, BYTES_PER_UNIT), size_bytes / MAXIMUM_UNITS)
 
 
 def round_s(work: Sequence[TableWork], units: float, rates: Rates) -> float:

@@ -168,7 +168,8 @@ def _wanted(
     needed = units_for_deadline(progress, now) if progress is not None else None
     for_deadline = min(cap, math.ceil(needed * SPARE)) if needed is not None else 0
     # What waits is in time all the same, and an instance that shortens it is paid for its own start-up, too.
-    is_in_time = needed is not None and needed * SPARE <= limits.maximum_units
+    has_deadline = progress is not None and progress.deadline is not None
+    is_in_time = has_deadline and (needed or 0.0) * SPARE <= limits.maximum_units
     waiting = 0 if is_in_time else _units_for_waiting(state, metrics, cap)
     hdfs = metrics.hdfs_percent or 0.0
     if hdfs >= FULL_HDFS_PERCENT and limits.maximum_core_units < cap:
