@@ -37,8 +37,8 @@ PATIENCE_S = 120
 
 CONTRACT = """\
 table: {table}
-landing: {table}/*.csv
-format: {{type: csv, header: true}}
+landing: {table}/*.json
+format: {{type: json}}
 columns:
   id: string
   sensor: string
@@ -115,12 +115,12 @@ def land(cloud: Cloud, arguments: argparse.Namespace) -> datetime:
         cloud.here.faults_file,
         [
             {"fault": "lost", "event": "Object Created", "times": 10_000},
-            {**slow, "resource": f"*/{HURRIED}/*.csv", "seconds": arguments.seconds_a_file, "times": 10_000},
-            {**slow, "resource": f"*/{PATIENT}/*.csv", "seconds": PATIENCE_S},
+            {**slow, "resource": f"*/{HURRIED}/*.json", "seconds": arguments.seconds_a_file, "times": 10_000},
+            {**slow, "resource": f"*/{PATIENT}/*.json", "seconds": PATIENCE_S},
         ],
     )
-    bodies = [(f"{HURRIED}/part-{number:04d}.csv", csv(number * 200, 200)) for number in range(arguments.files)]
-    bodies.append((f"{PATIENT}/all.csv", csv(0, 200)))
+    bodies = [(f"{HURRIED}/part-{number:04d}.json", lines(number * 200, 200)) for number in range(arguments.files)]
+    bodies.append((f"{PATIENT}/all.json", lines(0, 200)))
     for key, body in bodies:
         s3.put_object(Bucket=cloud.fields.landing_bucket, Key=key, Body=body)
     landed_at = datetime.now(UTC)
@@ -144,11 +144,18 @@ def land(cloud: Cloud, arguments: argparse.Namespace) -> datetime:
     return landed_at
 
 
-def csv(start: int, rows: int) -> bytes:
-    lines = (
-        f"r{start + n:09d},s{n % 977},{n * 0.37:.3f},reading {n * 7919 % 1_000_003} of sensor" for n in range(rows)
+def lines(start: int, rows: int) -> bytes:
+    """JSON lines: their files have no header that the driver would read before."""
+    found = (
+        {
+            "id": f"r{start + n:09d}",
+            "sensor": f"s{n % 977}",
+            "value": n * 0.37,
+            "note": f"reading {n * 7919 % 1_000_003}",
+        }
+        for n in range(rows)
     )
-    return ("id,sensor,value,note\n" + "\n".join(lines) + "\n").encode()
+    return "".join(json.dumps(each) + "\n" for each in found).encode()
 
 
 def follow(cloud: Cloud) -> tuple[str, str]:
@@ -290,15 +297,15 @@ def draw(record: Json, picture: Path) -> None:
 
     workers = [each for each in record["instances"] if each["fleet"] != "MASTER" and "ReadyDateTime" in each]
     ends = max(minutes(each["EndDateTime"]) for each in workers)
-    lines = steps(
+    counts = steps(
         "instances", [(minutes(each["ReadyDateTime"]), minutes(each["EndDateTime"])) for each in workers], ends
     )
-    lines += steps(
+    counts += steps(
         "executors",
         [(minutes(each["added"]), minutes(each["removed"])) for each in record["executors"]],
         ends,
     )
-    lines += [
+    counts += [
         {"what": "limit of managed scaling", "minute": minutes(each["at"]), "count": each["maximum_units"]}
         for each in record["looks"]
     ]
@@ -316,7 +323,7 @@ def draw(record: Json, picture: Path) -> None:
     ]
     x = alt.X("minute:Q", title="minutes after landing")
     capacity = (
-        alt.Chart(alt.InlineData(values=lines), width=640, height=260, title="A late run: capacity follows the limit")
+        alt.Chart(alt.InlineData(values=counts), width=640, height=260, title="A late run: capacity follows the limit")
         .mark_line(interpolate="step-after")
         .encode(
             x=x,
