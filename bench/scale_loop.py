@@ -4,7 +4,7 @@
     .venv/bin/python bench/scale_loop.py --draw    # the picture again, from what was written
 
 Hundreds of small files land whose events come late, so that little of their table's freshness is left when the run
-starts on one core node; and S3 is slow, at so many seconds a file, so that executors wait for it and not for this
+starts on one core node; and S3 is slow, at so many seconds a call, so that executors wait for it and not for this
 machine's processor. All that follows is the product: nobody but managed scaling starts or ends a node, and nobody but
 scale_cluster moves its limits. Ends with an error if the run was late or no limit was raised.
 """
@@ -68,9 +68,9 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=400)
-    parser.add_argument("--seconds-a-file", type=float, default=2, help="how long S3 takes to give one")
-    parser.add_argument("--deadline", type=float, default=400, help="seconds from landing to the deadline")
+    parser.add_argument("--files", type=int, default=300)
+    parser.add_argument("--seconds-a-call", type=float, default=1.6, help="how long S3 takes, two calls a file")
+    parser.add_argument("--deadline", type=float, default=480, help="seconds from landing to the deadline")
     parser.add_argument("--cores", type=int, default=4, help="executors that an application may have")
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--picture", type=Path, default=PICTURE)
@@ -115,7 +115,14 @@ def land(cloud: Cloud, arguments: argparse.Namespace) -> datetime:
         cloud.here.faults_file,
         [
             {"fault": "lost", "event": "Object Created", "times": 10_000},
-            {**slow, "resource": f"*/{HURRIED}/*.json", "seconds": arguments.seconds_a_file, "times": 10_000},
+            {
+                **slow,
+                "resource": f"*/{HURRIED}/part-*.json",
+                "seconds": arguments.seconds_a_call,
+                # The driver asks for each file twice before the executors read it.
+                "after": 2 * arguments.files + 20,
+                "times": 10_000,
+            },
             {**slow, "resource": f"*/{PATIENT}/*.json", "seconds": PATIENCE_S},
         ],
     )

@@ -103,7 +103,7 @@ class Comparison:
 def compare_with(recording: Recording, contracts: Contracts, bills: Bills, *, seed: int = 0) -> Comparison:
     """Simulate a recording's arrivals under Tidegate with the rates measured in it, and hold both side by side.
 
-    The schedule's minutes begin with the recording, so each start may be a minute off.
+    The recording begins with one of the schedule's looks, so that the simulated ones fall on the same seconds.
     """
     record = tidegate_runs(Situation(recording.trace, contracts, recording.rates, bills, seed))
     simulated_s = {id(arrival): at_s for arrival, at_s in record.merged}
@@ -127,7 +127,7 @@ def read_recording(document: Document, name: str = "recorded") -> Recording:
     runs = [(run, mine) for run in document["runs"] if (mine := _receipts_of(run, merged))]
     if not arrivals or not runs:
         raise ValueError(f"{name}: nothing in it was merged by a run that is in it")
-    start = min(_moment(each["event_time"]) for each in arrivals).replace(second=0, microsecond=0)
+    start = _last_look_before(min(_moment(each["event_time"]) for each in arrivals), [run for run, _ in runs])
 
     def seconds(at: datetime) -> float:
         return (at - start).total_seconds()
@@ -157,6 +157,12 @@ def read_recording(document: Document, name: str = "recorded") -> Recording:
     left_out = len(document["arrivals"]) - len(arrivals)
     rates = _rates(clusters, list(merged.values()), arrivals)
     return Recording(trace, tuple(at_s for _, at_s in pairs), clusters, rates, left_out)
+
+
+def _last_look_before(moment: datetime, runs: Sequence[Document]) -> datetime:
+    """When the schedule has looked last before a moment: each minute, at the second at which runs were planned."""
+    second = round(median(_moment(run["planned_at"]).timestamp() % 60 for run in runs))
+    return moment - timedelta(seconds=(moment.timestamp() - second) % 60)
 
 
 def _receipts_of(run: Document, merged: Mapping[tuple[str, int], Document]) -> list[Document]:

@@ -47,6 +47,22 @@ def test_the_lab_does_with_the_same_arrivals_what_the_local_cloud_did() -> None:
     assert both.lines()[-1].startswith("3 files, 1 left out: half are less than ")
 
 
+def test_the_lab_is_as_the_local_cloud_really_was() -> None:
+    # GIVEN what bench/lab_check.py has recorded: 14 files of two tables, four clusters, real merges
+    recording = read_recording(json.loads((Path(__file__).parent / "recorded" / "local_cloud.json").read_text()))
+    contracts = Contracts({
+        table: Contract(table, f"{table}/", f"^{table}/.*$", "upsert", Freshness("asap"), 5000, 50 * 1024**3, {})
+        for table in ("orders", "returns")
+    })  # fmt: skip
+    both = compare_with(recording, contracts, bills_of())
+    # THEN files are queryable when they really were, but for those of a run that ended some seconds sooner
+    off_s = sorted(abs(each.difference_s) for each in both.files)
+    assert off_s[11] < 6
+    assert off_s[-1] < 60
+    assert len(both.simulated_clusters) == len(both.real_clusters) == 4
+    assert both.simulated_cluster_s == pytest.approx(both.real_cluster_s, rel=0.1)
+
+
 def test_what_runs_otherwise_is_seen() -> None:
     # GIVEN a recording whose second run came four minutes later than the lab's would
     later: dict[str, Any] = json.loads(json.dumps(RECORDING).replace("T10:05:", "T10:09:"))
