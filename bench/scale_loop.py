@@ -171,8 +171,8 @@ def follow(cloud: Cloud) -> tuple[str, str]:
     for _ in every_second(1200):
         found = machine.list_executions(stateMachineArn=cloud.fields.state_machine_arn)["executions"]
         if found and found[0]["status"] != "RUNNING":
-            asked = machine.describe_execution(executionArn=found[0]["executionArn"])["input"]
-            return json.loads(asked)["run_id"], found[0]["status"]
+            items = cloud.resource("dynamodb").Table(cloud.fields.ledger_table).scan()["Items"]
+            return next(str(each["sk"]) for each in items if each.get("kind") == "run"), found[0]["status"]
     raise TimeoutError("the run has not ended within 20 minutes")
 
 

@@ -37,9 +37,13 @@ def test_a_policy_says_what_it_leaves_out() -> None:
 
 
 def test_what_waits_needs_room_and_so_does_a_master_for_each_application_that_waits() -> None:
-    one_of_each = Figures(allocated_mb=site.MASTER_MB + site.EXECUTOR_MB, pending_mb=site.EXECUTOR_MB)
-    assert managed_scaling.needed_units(one_of_each) == 2
-    assert managed_scaling.needed_units(Figures(allocated_mb=site.UNIT_MB, apps_pending=3)) == 3
+    nodes = {"a": NodeFigures("RUNNING", 2), "b": NodeFigures("RUNNING", 1), "c": NodeFigures("RUNNING", 0)}
+    # Two are at work, and what is free on them is no room for one executor more.
+    assert managed_scaling.needed_units(Figures(nodes=nodes, pending_mb=site.EXECUTOR_MB)) == 3
+    assert managed_scaling.needed_units(Figures(nodes=nodes, apps_pending=3)) == 4
+    assert managed_scaling.needed_units(Figures(nodes=nodes)) == 2
+    # One that is to leave is not counted, whatever still runs on it.
+    assert managed_scaling.needed_units(Figures(nodes={**nodes, "b": NodeFigures("DECOMMISSIONING", 1)})) == 1
     assert managed_scaling.needed_units(Figures()) == 0
 
 

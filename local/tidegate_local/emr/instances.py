@@ -10,6 +10,7 @@ from collections.abc import Collection
 from tidegate_local.emr.model import Cluster, Fleet, Instance, InstanceState, Reason, new_id
 
 RESIZED = Reason("INSTANCE_FLEET_RESIZE", "The fleet was resized")
+FAILED = Reason("INSTANCE_FAILURE", "The instance failed")
 RECLAIMED = Reason("INSTANCE_FAILURE", "Spot Instance was terminated by EC2")
 
 

@@ -53,12 +53,7 @@ class Changes:
 class Keeper:
     """A thread for one cluster, from its bootstrapping to its end."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        settings: Settings,
-        keeps: Keeps,
-    ) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, keeps: Keeps) -> None:
         self._cluster = cluster
         self._waits = Waits.of(settings)
         self._keeps = keeps
@@ -126,6 +121,14 @@ class Keeper:
         for fleet in self._cluster.fleets:
             if fleet.type != "MASTER":
                 instances.settle(fleet, there, now_s)
+                self._replace_the_dead(fleet, now_s)
+
+    def _replace_the_dead(self, fleet: Fleet, now_s: float) -> None:
+        """A NodeManager that ended by itself is an instance that failed; EMR asks for another one."""
+        for each in fleet.living():
+            if each.state is InstanceState.RUNNING and not self._daemons.is_alive(each.id):
+                each.end(now_s, instances.FAILED)
+                fleet.resized_s = now_s + self._waits.resizing_s
 
     def _scale(self, found: Figures, now_s: float, limits: Limits) -> None:
         cluster = self._cluster

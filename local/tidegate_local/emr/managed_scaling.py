@@ -48,10 +48,13 @@ class Target:
 
 
 def needed_units(figures: Figures) -> int:
-    """Units that hold what runs and what waits, a master for each application that waits included."""
-    wanted_mb = figures.allocated_mb + figures.pending_mb
-    wanted_mb += site.MASTER_MB * max(0, figures.apps_pending)
-    return math.ceil(wanted_mb / site.UNIT_MB)
+    """Units that have containers, and as many again as hold what waits, a master for each application included.
+
+    By units and not by memory alone: what is free on several nodes holds no executor.
+    """
+    busy = sum(node.state == "RUNNING" and node.containers > 0 for node in figures.nodes.values())
+    waiting_mb = figures.pending_mb + site.MASTER_MB * figures.apps_pending
+    return busy + math.ceil(waiting_mb / site.UNIT_MB)
 
 
 def decide_units(limits: Limits, units: int, needed: int, enough_for_s: float) -> int:
