@@ -9,12 +9,12 @@ from decimal import Decimal
 
 A_RUN_USES: Mapping[str, tuple[str, str, str]] = {
     # By the names of the price sheet: for an arrival, for a batch, for the run itself.
-    "DynamoDB write unit": ("5", "9.333", "12"),
+    "DynamoDB write unit": ("5", "9.333", "14"),
     "EventBridge event": ("1", "1", "0"),
     "SQS request": ("1.2", "0", "0"),
-    "Lambda GB-second": ("0.01071", "0.1209", "0.3524"),
+    "Lambda GB-second": ("0.01071", "0.1209", "0.3559"),
     "DynamoDB read unit": ("0.1567", "15.33", "17.5"),
-    "CloudWatch Logs GB": ("1.629e-08", "4.49e-07", "9.086e-06"),
+    "CloudWatch Logs GB": ("1.629e-08", "4.53e-07", "9.074e-06"),
     "X-Ray trace": ("0.0005", "0", "0.3"),
     "Lambda invocation": ("0.01", "0", "5"),
     "Glue request": ("0", "2", "0"),
