@@ -1,6 +1,6 @@
 """A run that will be late, on a local cloud with a real YARN: alarm, scale_cluster, managed scaling, nodes, in time?
 
-    .venv/bin/python bench/scale_loop.py           # some eight minutes; writes docs/scale_loop.json and its picture
+    .venv/bin/python bench/scale_loop.py           # a quarter of an hour; writes docs/scale_loop.json and its picture
     .venv/bin/python bench/scale_loop.py --draw    # the picture again, from what was written
 
 Hundreds of small files land whose events come late, so that little of their table's freshness is left when the run
@@ -32,8 +32,9 @@ from tidegate_local.faults.plan import plan_faults  # noqa: E402
 RECORD, PICTURE = ROOT / "docs" / "scale_loop.json", ROOT / "docs" / "images" / "scale_loop.svg"
 FRESHNESS = timedelta(minutes=10)
 HURRIED, PATIENT = "readings", "returns"
-"""The second is one file, and has time: while S3 lets it wait, all executors but one are idle."""
-PATIENCE_S = 120
+"""The second is one file and has time. S3 lets its executor wait beyond all others, so that they become idle."""
+PATIENCE_S, PATIENT_CALLS = 150, 4
+HEIGHT = 260
 
 CONTRACT = """\
 table: {table}
@@ -69,7 +70,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=300)
-    parser.add_argument("--seconds-a-call", type=float, default=1.6, help="how long S3 takes, two calls a file")
+    parser.add_argument("--seconds-a-call", type=float, default=1.35, help="how long S3 takes, two calls a file")
     parser.add_argument("--deadline", type=float, default=480, help="seconds from landing to the deadline")
     parser.add_argument("--cores", type=int, default=4, help="executors that an application may have")
     parser.add_argument("--record", type=Path, default=RECORD)
@@ -123,7 +124,7 @@ def land(cloud: Cloud, arguments: argparse.Namespace) -> datetime:
                 "after": 2 * arguments.files + 20,
                 "times": 10_000,
             },
-            {**slow, "resource": f"*/{PATIENT}/*.json", "seconds": PATIENCE_S},
+            {**slow, "resource": f"*/{PATIENT}/*.json", "after": 2, "seconds": PATIENCE_S, "times": PATIENT_CALLS},
         ],
     )
     bodies = [(f"{HURRIED}/part-{number:04d}.json", lines(number * 200, 200)) for number in range(arguments.files)]
@@ -316,21 +317,20 @@ def draw(record: Json, picture: Path) -> None:
         {"what": "limit of managed scaling", "minute": minutes(each["at"]), "count": each["maximum_units"]}
         for each in record["looks"]
     ]
-    marks = [
+    alarms = [
         {"minute": minutes(each["at"]), "what": each["alarm"].split("-clusters-")[1].replace("-", " ")}
         for each in record["alarms"]
         if "to ALARM" in each["what"]
     ]
-    marks += [
+    decided = [
         {"minute": minutes(each["at"]), "what": each["action"]} for each in record["looks"] if each["action"] != "hold"
     ]
-    marks += [
-        {"minute": minutes(record["deadline"]), "what": "deadline"},
-        {"minute": minutes(record["merged_at"]), "what": "merged"},
-    ]
+    decided += [{"minute": minutes(record[each]), "what": each.split("_")[0]} for each in ("deadline", "merged_at")]
     x = alt.X("minute:Q", title="minutes after landing")
     capacity = (
-        alt.Chart(alt.InlineData(values=counts), width=640, height=260, title="A late run: capacity follows the limit")
+        alt.Chart(
+            alt.InlineData(values=counts), width=640, height=HEIGHT, title="A late run: capacity follows the limit"
+        )
         .mark_line(interpolate="step-after")
         .encode(
             x=x,
@@ -339,14 +339,15 @@ def draw(record: Json, picture: Path) -> None:
             strokeDash=alt.StrokeDash("what:N", legend=None),
         )
     )
-    rules = alt.Chart(alt.InlineData(values=marks)).mark_rule(strokeDash=[4, 3], color="#888").encode(x=x)
-    words = (
+    rules = alt.Chart(alt.InlineData(values=alarms + decided)).mark_rule(strokeDash=[4, 3], color="#888").encode(x=x)
+    words = [
         alt.Chart(alt.InlineData(values=marks))
-        .mark_text(angle=270, align="right", dx=-4, dy=-5, fontSize=10)
-        .encode(x=x, y=alt.value(0), text="what:N")
-    )
+        .mark_text(angle=270, align=align, dx=dx, dy=-5, fontSize=10)
+        .encode(x=x, y=alt.value(y), text="what:N")
+        for marks, align, dx, y in ((alarms, "right", -4, 0), (decided, "left", 4, HEIGHT))
+    ]
     picture.parent.mkdir(parents=True, exist_ok=True)
-    (capacity + rules + words).save(picture)
+    alt.layer(capacity, rules, *words).configure(background="white").save(picture)
 
 
 def steps(what: str, spans: list[tuple[float, float]], ends: float) -> list[Json]:
