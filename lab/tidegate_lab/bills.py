@@ -5,31 +5,17 @@ figures to `tidegate.costs` itself.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import NamedTuple
 
+from tidegate.control_plane import usage_of_run
 from tidegate.costs import MINIMUM_S, InstanceUsage, Market, cluster_cost, control_plane_cost, serverless_cost
 from tidegate.prices import BUNDLED_REGION, PriceSheet, load_prices
 
 VCPU, MEMORY_GB = 4, 16
 """Of a worker of EMR Serverless, driver and executor alike: its defaults for Spark."""
 
-# docs/costs.md, "An arrival, a batch, a run": counted by bench/control_plane_cost.py.
-_AN_ARRIVAL = {
-    "DynamoDB write unit": 5, "EventBridge event": 1, "SQS request": 1.2, "Lambda GB-second": 0.01071,
-    "DynamoDB read unit": 0.1567, "CloudWatch Logs GB": 1.629e-08, "X-Ray trace": 0.0005, "Lambda invocation": 0.01,
-}  # fmt: skip
-_A_BATCH = {
-    "DynamoDB write unit": 9.333, "EventBridge event": 1, "Lambda GB-second": 0.1209, "DynamoDB read unit": 14.33,
-    "CloudWatch Logs GB": 4.53e-07, "S3 PUT, COPY or LIST": 3, "S3 GET or HEAD": 5,
-}  # fmt: skip
-_A_RUN = {
-    "DynamoDB write unit": 9, "Lambda GB-second": 0.3248, "DynamoDB read unit": 15, "CloudWatch Logs GB": 8.784e-06,
-    "X-Ray trace": 0.3, "Lambda invocation": 5, "S3 PUT, COPY or LIST": 1, "S3 GET or HEAD": 1,
-    "Step Functions transition": 12,
-}  # fmt: skip
 SCHEDULES_USD_A_MONTH = 0.63
 """docs/costs.md, "Each month, whatever arrives": schedules and the queue's polling. Alarms and storage are left out."""
 
@@ -78,12 +64,8 @@ class Bills:
 
     def control_plane_usd(self, arrivals: int, batches: int, runs: int, months: float) -> float:
         """Tidegate's own share: what is called for each arrival, batch and run, and its schedules."""
-        counted = ((_AN_ARRIVAL, arrivals), (_A_BATCH, batches), (_A_RUN, runs))
-        called = sum((self._counted_usd(counts) * times for counts, times in counted), Decimal(0))
-        return float(called) + SCHEDULES_USD_A_MONTH * months
-
-    def _counted_usd(self, counts: Mapping[str, float]) -> Decimal:
-        return control_plane_cost(self.sheet, {name: count * 1e6 for name, count in counts.items()}).total_usd / 10**6
+        usage = usage_of_run(arrivals=arrivals, batches=batches, runs=runs)
+        return float(control_plane_cost(self.sheet, usage).total_usd) + SCHEDULES_USD_A_MONTH * months
 
 
 def bills_of(region: str = BUNDLED_REGION) -> Bills:

@@ -24,9 +24,12 @@ A_RUN_USES: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-def usage_of_run(*, arrivals: int, batches: int) -> dict[str, Decimal]:
-    """How much of each a run has used that merged so many batches of so many arrivals, by the sheet's names."""
+def usage_of_run(*, arrivals: int, batches: int, runs: int = 1) -> dict[str, Decimal]:
+    """How much of each one run, or so many, have used that merged so many batches of so many arrivals.
+
+    By the sheet's names.
+    """
     return {
-        name: Decimal(an_arrival) * arrivals + Decimal(a_batch) * batches + Decimal(a_run)
+        name: Decimal(an_arrival) * arrivals + Decimal(a_batch) * batches + Decimal(a_run) * runs
         for name, (an_arrival, a_batch, a_run) in A_RUN_USES.items()
     }
