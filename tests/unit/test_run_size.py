@@ -182,6 +182,7 @@ class TestSparkSettings:
     def test_they_are_settings_that_spark_has(self) -> None:
         assert settings_for(GIB, 4, 5, 2).as_configuration() == {
             "spark.driver.memory": "5120m",
+            "spark.dynamicAllocation.cachedExecutorIdleTimeout": "120s",
             "spark.dynamicAllocation.enabled": "true",
             "spark.dynamicAllocation.minExecutors": "1",
             "spark.dynamicAllocation.maxExecutors": "4",  # two masters leave no room for one on the core unit

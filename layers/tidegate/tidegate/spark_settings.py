@@ -22,6 +22,10 @@ EXPANSION = 4
 
 MAXIMUM_PARTITIONS = 4_000
 
+CACHED_IDLE_S = 120
+"""After which an idle executor goes although it holds cached blocks. Delta caches each table's state, and Spark's own
+default is to keep such an executor for ever: no cluster would ever be scaled in while an application runs."""
+
 LARGE_STEP_BYTES = 1024**3
 """A step from that size on gets executors of a whole unit."""
 
@@ -41,6 +45,7 @@ class SparkSettings:
         """As spark-submit's `--conf`. Adaptive execution makes fewer partitions of too many, never more of too few."""
         return {
             "spark.driver.memory": f"{self.driver_memory_mb}m",
+            "spark.dynamicAllocation.cachedExecutorIdleTimeout": f"{CACHED_IDLE_S}s",
             "spark.dynamicAllocation.enabled": "true",
             "spark.dynamicAllocation.minExecutors": str(self.minimum_executors),
             "spark.dynamicAllocation.maxExecutors": str(self.maximum_executors),
