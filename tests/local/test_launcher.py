@@ -33,6 +33,16 @@ def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert_nothing_is_left(here)
 
 
+def test_yarn_where_it_has_no_addresses_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    here = replace(own_settings(tmp_path), master="yarn")
+    with pytest.raises(LocalCloudError, match=r"--yarn needs Linux.*leave it out"):
+        launcher.start(here)
+    assert_nothing_is_left(here)
+
+
 def test_a_full_disk_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "ROOM_BYTES", 2**60)
     with pytest.raises(LocalCloudError, match=r"GiB are free.*make room"):
