@@ -192,19 +192,24 @@ def _what_nobody_accounts_for(cloud: OneProcessCloud) -> list[str]:
     wrong = []
     with cloud.engine.reading():
         clusters = [
-            (each.id, str(each.request["Name"]), any(fleet.instances for fleet in each.fleets))
+            (each.id, str(each.request["Name"]), any(map(_has_lived, each.instances)))
             for each in cloud.engine.clusters.values()
         ]
-    for cluster_id, name, had_instances in clusters:
+    for cluster_id, name, was_billed in clusters:
         run_id, *_ = parse_cluster_name(name, STACK) or ("",)
         cost = costs.get(run_id)
         if cost is None:
             wrong.append(f"nobody accounts for cluster {name}")
         elif "pending_pk" not in cost:
             *_, instance_s, is_final = cost["clusters"]["M"].get(cluster_id, {"L": [{"N": "0"}, {"BOOL": False}]})["L"]
-            if not is_final["BOOL"] or (had_instances and instance_s["N"] == "0"):
+            if not is_final["BOOL"] or (was_billed and instance_s["N"] == "0"):
                 wrong.append(f"the account of run {run_id} is closed without cluster {cluster_id}: {cost}")
     return wrong
+
+
+def _has_lived(instance: Any) -> bool:
+    """For a moment that EMR's API shows: in a cloud without waits a cluster may come and go within a millisecond."""
+    return instance.ended_s is None or round(instance.ended_s, 3) > round(instance.created_s, 3)
 
 
 def _wrong_finds(world: World, versions: Mapping[tuple[str, str], str], merged: Counter[tuple[str, str]]) -> list[str]:

@@ -276,6 +276,11 @@ class Cluster:
         return next((fleet for fleet in self.fleets if fleet.type == kind), None)
 
     @property
+    def instances(self) -> list[Instance]:
+        """All that it ever had."""
+        return [each for fleet in self.fleets for each in fleet.instances]
+
+    @property
     def workers(self) -> list[Instance]:
         """All instances but the primary."""
         return [each for fleet in self.fleets if fleet.type != "MASTER" for each in fleet.instances]
