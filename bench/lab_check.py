@@ -9,7 +9,6 @@ arrivals, and the rates that were measured, and everything else is its own.
 """
 
 import argparse
-import functools
 import json
 import random
 import signal
@@ -24,11 +23,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / name) for name in ("tests", "layers/tidegate", "local", "lab")]
 
-from clouds import Cloud, copy_of_checkout, own_settings  # noqa: E402
+from clouds import Cloud, cloud_with  # noqa: E402
 from tidegate.contracts import Contract, Contracts, Freshness  # noqa: E402
 from tidegate_lab.bills import bills_of  # noqa: E402
 from tidegate_lab.recorded import compare_with, read_recording  # noqa: E402
-from tidegate_local import deploy, launcher  # noqa: E402
 
 RECORD = ROOT / "tests" / "lab" / "recorded" / "local_cloud.json"
 TABLES = ("orders", "returns")
@@ -74,11 +72,7 @@ def contracts() -> Contracts:
 
 def play(folder: Path) -> Json:
     """Let files land, wait until all are merged, and take down what the ledger and the receipts say of it."""
-    here = own_settings(folder / "state")
-    copy = copy_of_checkout(folder / "checkout", {table: CONTRACT.format(table=table) for table in TABLES})
-    launcher.deploy = functools.partial(deploy.deploy, checkout=copy)  # type: ignore[attr-defined]
-    try:
-        cloud = Cloud(launcher.start(here), here)
+    with cloud_with({table: CONTRACT.format(table=table) for table in TABLES}, folder) as cloud:
         land(cloud)
         for _ in range(600):
             found = recorded(cloud)
@@ -89,9 +83,7 @@ def play(folder: Path) -> Json:
             if len(found["arrivals"]) == LANDINGS and all(is_merged):
                 return found
             time.sleep(1)
-        raise TimeoutError("not all was merged within ten minutes")
-    finally:
-        launcher.down(here=here)
+    raise TimeoutError("not all was merged within ten minutes")
 
 
 def land(cloud: Cloud) -> None:

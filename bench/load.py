@@ -13,7 +13,6 @@ invocation is counted by `control_plane_cost.py`.
 """
 
 import argparse
-import functools
 import json
 import os
 import signal
@@ -24,7 +23,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -32,8 +30,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / name) for name in ("tests", "layers/tidegate", "local")]
 
-from clouds import Cloud, copy_of_checkout, own_settings  # noqa: E402
-from tidegate_local import deploy, launcher  # noqa: E402
+from clouds import Cloud, cloud_with  # noqa: E402
 
 MOST_MB = 256
 CONTRACT = """\
@@ -59,15 +56,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     names = [f"load_{number:03d}" for number in range(arguments.tables)]
     with tempfile.TemporaryDirectory(prefix="tidegate-load-") as folder:
-        here = replace(own_settings(Path(folder) / "state"), steps="stand-in")
-        copy = copy_of_checkout(Path(folder) / "checkout", {name: CONTRACT.format(name=name) for name in names})
-        launcher.deploy = functools.partial(deploy.deploy, checkout=copy)  # type: ignore[attr-defined]
-        try:
-            cloud = Cloud(launcher.start(here), here)
+        contracts = {name: CONTRACT.format(name=name) for name in names}
+        with cloud_with(contracts, Path(folder), steps="stand-in") as cloud:
             cloud.switch_schedule(on=False)
             broken = play(cloud, names, arguments.arrivals, arguments.limit)
-        finally:
-            launcher.down(here=here)
     for line in broken:
         print(f"BROKEN: {line}")
     sys.exit(1 if broken else 0)

@@ -10,14 +10,11 @@ scale_cluster moves its limits. Ends with an error if the run was late or no lim
 """
 
 import argparse
-import functools
 import json
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,8 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / name) for name in ("tests", "layers/tidegate", "local")]
 
-from clouds import Cloud, copy_of_checkout, own_settings  # noqa: E402
-from tidegate_local import deploy, launcher  # noqa: E402
+from clouds import Cloud, cloud_with  # noqa: E402
 from tidegate_local.faults.plan import plan_faults  # noqa: E402
 
 RECORD, PICTURE = ROOT / "docs" / "scale_loop.json", ROOT / "docs" / "images" / "scale_loop.svg"
@@ -81,13 +77,9 @@ def parse() -> argparse.Namespace:
 
 def play(folder: Path, arguments: argparse.Namespace) -> Json:
     """Run it; what the run's own record says, and what EMR, CloudWatch and Spark say of the same time."""
-    here = replace(own_settings(folder / "state"), master="yarn", spark_cores=arguments.cores)
     freshness = {HURRIED: "10m", PATIENT: "1h"}
     contracts = {table: CONTRACT.format(table=table, freshness=promised) for table, promised in freshness.items()}
-    copy = copy_of_checkout(folder / "checkout", contracts)
-    launcher.deploy = functools.partial(deploy.deploy, checkout=copy)  # type: ignore[attr-defined]
-    try:
-        cloud = Cloud(launcher.start(here), here)
+    with cloud_with(contracts, folder, master="yarn", spark_cores=arguments.cores) as cloud:
         landed_at = land(cloud, arguments)
         run_id, status = follow(cloud)
         return {
@@ -101,8 +93,6 @@ def play(folder: Path, arguments: argparse.Namespace) -> Json:
             "alarms": alarms(cloud),
             "merged_at": merged_at(cloud),
         }
-    finally:
-        launcher.down(here=here)
 
 
 def land(cloud: Cloud, arguments: argparse.Namespace) -> datetime:
@@ -169,18 +159,13 @@ def lines(start: int, rows: int) -> bytes:
 def follow(cloud: Cloud) -> tuple[str, str]:
     """Wait for the run, which the schedule starts, and for the end of its cluster; the run's id and its status."""
     machine = cloud.client("stepfunctions")
-    for _ in every_second(1200):
+    for _ in range(1200):
         found = machine.list_executions(stateMachineArn=cloud.fields.state_machine_arn)["executions"]
         if found and found[0]["status"] != "RUNNING":
             items = cloud.resource("dynamodb").Table(cloud.fields.ledger_table).scan()["Items"]
             return next(str(each["sk"]) for each in items if each.get("kind") == "run"), found[0]["status"]
-    raise TimeoutError("the run has not ended within 20 minutes")
-
-
-def every_second(seconds: int) -> Iterator[int]:
-    for number in range(seconds):
-        yield number
         time.sleep(1)
+    raise TimeoutError("the run has not ended within 20 minutes")
 
 
 def looks(cloud: Cloud, run_id: str) -> list[Json]:

@@ -2,14 +2,17 @@
 
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 import psutil
-from tidegate_local import processes, settings
+from tidegate_local import deploy, launcher, processes, settings
 from tidegate_local.launcher import LocalCloud
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,22 +27,14 @@ class Cloud:
     here: settings.Settings
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.fields.endpoint_url,
-            region_name=self.fields.region,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return self._session.client(service, endpoint_url=self.fields.endpoint_url)
 
     def resource(self, service: str) -> Any:
-        return boto3.resource(
-            service,
-            endpoint_url=self.fields.endpoint_url,
-            region_name=self.fields.region,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return self._session.resource(service, endpoint_url=self.fields.endpoint_url)
+
+    @property
+    def _session(self) -> Any:
+        return boto3.Session("test", "test", region_name=self.fields.region)
 
     def switch_schedule(self, *, on: bool) -> None:
         """Let dispatch's minute tick or not. A test that dispatches by itself must not race with it."""
@@ -62,6 +57,18 @@ def copy_of_checkout(place: Path, contracts: Mapping[str, str]) -> Path:
     for table, text in contracts.items():
         (place / "tables" / f"{table}.yaml").write_text(text, encoding="utf-8")
     return place
+
+
+@contextmanager
+def cloud_with(contracts: Mapping[str, str], folder: Path, **changes: Any) -> Iterator[Cloud]:
+    """A local cloud of its own below `folder`, with these contracts by table; `changes` are of its settings."""
+    here = replace(own_settings(folder / "state"), **changes)
+    checkout = copy_of_checkout(folder / "checkout", contracts)
+    with patch.object(launcher, "deploy", partial(deploy.deploy, checkout=checkout)):
+        try:
+            yield Cloud(launcher.start(here), here)
+        finally:
+            launcher.down(here=here)
 
 
 def free_port() -> int:

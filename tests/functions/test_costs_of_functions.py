@@ -12,6 +12,7 @@ import reap_clusters
 import record_arrivals
 import settle_run
 import tidegate.composition
+from fakes.emr import start_cluster
 from tidegate.prices import load_prices, render_prices
 
 Call = Callable[..., Any]
@@ -37,14 +38,7 @@ def planned(run: Call, account: Any, golden: Call) -> dict[str, Any]:
         | {"schema": 1, "run_id": work["run_id"], "pass": 0, "outcome": "merged", "delta_version": 8, "table_rows": 1}
         | {"rows": {"read": 1}, "files": {"read": 1, "rejected": []}, "seconds": {"total": 1.25}, "error": None},
     )
-    plan["cluster_id"] = boto3.client("emr").run_job_flow(
-        Name=plan["cluster"]["name"],
-        ReleaseLabel="emr-7.14.0",
-        Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
-        JobFlowRole="r",
-        ServiceRole="r",
-        Tags=plan["cluster"]["tags"],
-    )["JobFlowId"]
+    plan["cluster_id"] = start_cluster(plan["cluster"]["name"], plan["cluster"]["tags"])
     return plan
 
 

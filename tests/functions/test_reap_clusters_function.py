@@ -6,19 +6,13 @@ from typing import Any
 import boto3
 import pytest
 import reap_clusters
+from fakes.emr import start_cluster
 
 Call = Callable[..., Any]
 
 
 def start(name: str, stack: str = "tidegate") -> str:
-    made: str = boto3.client("emr").run_job_flow(
-        Name=name,
-        ReleaseLabel="emr-7.14.0",
-        Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
-        Tags=[{"Key": "tidegate:stack", "Value": stack}],
-        JobFlowRole="r",
-        ServiceRole="r",
-    )["JobFlowId"]
+    made: str = start_cluster(name, [{"Key": "tidegate:stack", "Value": stack}])
     return made
 
 

@@ -11,6 +11,7 @@ import plan_run
 import pytest
 import record_arrivals
 import settle_run
+from fakes.emr import start_cluster
 from tidegate.errors import ClusterLost, InvalidRunInput, RunFailed, RunIsLive, StalePass
 
 Call = Callable[..., Any]
@@ -175,14 +176,7 @@ class TestClaimMore:
         # GIVEN a plan whose cluster has ended
         plan = run(plan_run, golden("plan_run"))
         emr = boto3.client("emr")
-        cluster_id = emr.run_job_flow(
-            Name=plan["cluster"]["name"],
-            ReleaseLabel="emr-7.14.0",
-            Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
-            JobFlowRole="r",
-            ServiceRole="r",
-            Tags=plan["cluster"]["tags"],
-        )["JobFlowId"]
+        cluster_id = start_cluster(plan["cluster"]["name"], plan["cluster"]["tags"])
         emr.terminate_job_flows(JobFlowIds=[cluster_id])
         run(settle_run, golden("settle_run.settle_group"))
         with pytest.raises(ClusterLost, match="before flights could be merged"):
@@ -257,14 +251,7 @@ class TestSettle:
 
     def test_a_lost_cluster_is_found_by_its_name(self, run: Call, golden: Call, landed: str) -> None:
         plan = run(plan_run, golden("plan_run"))
-        cluster_id = boto3.client("emr").run_job_flow(
-            Name=plan["cluster"]["name"],
-            ReleaseLabel="emr-7.14.0",
-            Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
-            JobFlowRole="r",
-            ServiceRole="r",
-            Tags=plan["cluster"]["tags"],
-        )["JobFlowId"]
+        cluster_id = start_cluster(plan["cluster"]["name"], plan["cluster"]["tags"])
         event = golden("settle_run.assess_failure") | {"cluster_id": None}
         assert run(settle_run, event)["cluster_id"] == cluster_id
 

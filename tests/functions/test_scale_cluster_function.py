@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 import scale_cluster
+from fakes.emr import start_cluster
 from tidegate.adapters.clusters import EmrClusters
 
 Call = Callable[..., Any]
@@ -35,14 +36,7 @@ def late_run(account: Any) -> str:
     told = {"group": "g0", "at": now.isoformat(), "done": [], "cores": 4, "busy_cores": 4, "core_s": 60.0,
             "input_bytes": 10**9, "shuffles": False}  # fmt: skip
     account.write("s3://tidegate-control/progress/r/0/g0.json", told)
-    cluster_id: str = boto3.client("emr").run_job_flow(
-        Name="tidegate-r-0-1",
-        ReleaseLabel="emr-7.14.0",
-        Instances={"KeepJobFlowAliveWhenNoSteps": True, "InstanceCount": 1, "MasterInstanceType": "m7g.xlarge"},
-        Tags=[{"Key": "tidegate:stack", "Value": "tidegate"}],
-        JobFlowRole="r",
-        ServiceRole="r",
-    )["JobFlowId"]
+    cluster_id: str = start_cluster("tidegate-r-0-1", [{"Key": "tidegate:stack", "Value": "tidegate"}])
     for name, value in {"YARNMemoryAvailablePercentage": 3.0, "ContainerPendingRatio": 2.0, "AppsPending": 0.0}.items():
         boto3.client("cloudwatch").put_metric_data(
             Namespace="AWS/ElasticMapReduce",

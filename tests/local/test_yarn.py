@@ -11,13 +11,13 @@ from typing import Any
 import psutil
 import pytest
 from clouds import own_settings
-from tidegate_local import launcher
-from tidegate_local.emr import metrics
+from tidegate_local import launcher, processes
+from tidegate_local.emr import instances, metrics
 from tidegate_local.emr.engine import Engine
 from tidegate_local.emr.handlers import Handlers
 from tidegate_local.emr.roles import Iam
 from tidegate_local.settings import Settings
-from tidegate_local.yarn import packages
+from tidegate_local.yarn import packages, site
 
 JOB = """
 import sys, time
@@ -151,6 +151,12 @@ def test_limits_move_nodes_and_a_lost_one_is_replaced_under_a_running_step(
     (gone,) = until(lambda: emr.nodes(cluster_id, "TERMINATED"))
     assert gone["Id"] == spot["Id"]
     until(lambda: len(emr.nodes(cluster_id)) == 2)
+    # WHEN a daemon ends by itself THEN its instance has failed
+    (spot,) = (each for each in emr.nodes(cluster_id) if each["Market"] == "SPOT")
+    processes.kill_marked(site.NODE, str(site.cluster_dir(emr.here, cluster_id) / spot["Id"]))
+    until(lambda: len(emr.nodes(cluster_id, "TERMINATED")) == 2)
+    reasons = {each["Id"]: each["Status"]["StateChangeReason"] for each in emr.nodes(cluster_id, "TERMINATED")}
+    assert reasons[spot["Id"]] == instances.FAILED.as_json()
     # THEN the step ends well all the same
     until(lambda: emr.step(cluster_id) not in ("PENDING", "RUNNING"), 300)
     assert emr.step(cluster_id) == "COMPLETED"

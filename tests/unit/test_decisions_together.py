@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
+from drawn import works
 from fakes.aws import FakeReadings
 from fakes.contracts import contract
 from fakes.control_plane import NOW, ControlPlane, execution
@@ -241,20 +242,6 @@ def test_with_lost_units_too_an_earlier_deadline_or_more_bytes_never_mean_fewer(
         after = decide_scaling(state, seen, changed, NOW).limits
         assert after.maximum_units >= decided.maximum_units
         assert after.maximum_on_demand_units >= decided.maximum_on_demand_units
-
-
-works = st.lists(
-    st.builds(
-        TableWork,
-        table=st.sampled_from("abcde"),
-        size_bytes=st.integers(0, 200 * GIB),
-        files=st.integers(0, 5000),
-        touched_bytes=st.integers(0, 1000 * GIB),
-        deadline_in_s=st.one_of(st.none(), st.floats(-1000, 50_000)),
-    ),
-    min_size=1,
-    max_size=5,
-)
 
 
 @settings(deadline=None)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from drawn import works
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tidegate.rates import MergeRates, Rates
@@ -107,18 +108,6 @@ def test_what_dispatch_reckons_with_a_run_has(size_bytes: int, deadline_in_s: fl
     assert size_bytes / size(flights(size_bytes, deadline_in_s)).units <= bytes_alone(size_bytes) * 1.0001
 
 
-works = st.lists(
-    st.builds(
-        TableWork,
-        table=st.sampled_from("abcde"),
-        size_bytes=st.integers(0, 200 * GIB),
-        files=st.integers(0, 5000),
-        touched_bytes=st.integers(0, 1000 * GIB),
-        deadline_in_s=st.one_of(st.none(), st.floats(-1000, 50_000)),
-    ),
-    min_size=1,
-    max_size=5,
-)
 caps = st.builds(
     UnitCaps,
     maximum_units=st.integers(0, 40),

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-import tidegate.rates
 from tidegate.group_progress import progress_of
 from tidegate.launches import LAUNCH_OPTIONS
+from tidegate.rates import Rates
 from tidegate.readings import Metrics
 from tidegate.run_size import CAPS, first_limit
 from tidegate.scaling import ScalingState, decide_scaling
@@ -88,7 +88,7 @@ class ScaledCluster(Cluster):
         limits = first_limits(first_limit(self.units, CAPS), LAUNCH_OPTIONS[0])
         self._state = ScalingState("lab", limits, CAPS)
 
-    def work(self, groups: Sequence[Group], known: "tidegate.rates.Rates", record: Record, learn: Any) -> Process:
+    def work(self, groups: Sequence[Group], known: Rates, record: Record, learn: Any) -> Process:
         """Merge a round's groups. `learn(group)` is called when one is through."""
         waiting, active = deque(groups), list[Group]()
         while waiting or active:
@@ -166,7 +166,7 @@ class ScaledCluster(Cluster):
         else:
             self._is_spare_since = None
 
-    def _look(self, groups: Sequence[Group], known: "tidegate.rates.Rates") -> None:
+    def _look(self, groups: Sequence[Group], known: Rates) -> None:
         """As `scale_clusters` looks at a running cluster."""
         now = self.start_at + timedelta(seconds=self.env.now)
         active = [group for group in groups if not group.is_through and group.works_from_s < math.inf]
